@@ -10,13 +10,16 @@ from tiny import tiny_model
 
 PROMPTS = 160
 
+ONLY_SFT: dict[str, Any] = {"sft": {"rows": 16, "training": {"batch_size": 8, "steps": 2}}}
+"""The least that a study may do; for ``techniques``."""
+
 
 def write_tiny_study(tmp_path: Path, **overrides: Any) -> Path:
     """Writes a study file with its model and prompts below a folder, and returns the file.
 
     Args:
         tmp_path: Where to.
-        overrides: Top-level entries of the study file that replace the ones here; a mapping is merged one level deep.
+        overrides: Top-level entries of the study file; a mapping is merged one level deep, except that of the techniques.
     """
     study: dict[str, Any] = {
         "name": "tiny",
@@ -31,7 +34,7 @@ def write_tiny_study(tmp_path: Path, **overrides: Any) -> Path:
             "training": {"learning_rate": 1e-3, "batch_size": 8, "steps": 2},
         },
         "techniques": {
-            "sft": {"rows": 16, "training": {"batch_size": 8, "steps": 2}},
+            **ONLY_SFT,
             "rl": {
                 "rows": 8,
                 "training": {"steps": 2},
@@ -52,7 +55,7 @@ def write_tiny_study(tmp_path: Path, **overrides: Any) -> Path:
         },
     }
     for key, value in overrides.items():
-        merged = isinstance(value, dict) and isinstance(study.get(key), dict)
+        merged = key != "techniques" and isinstance(value, dict) and isinstance(study.get(key), dict)
         study[key] = {**study[key], **value} if merged else value
     path = tmp_path / "tiny.yaml"
     with path.open("w", encoding="utf-8") as stream:

