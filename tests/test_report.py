@@ -191,13 +191,19 @@ def test_every_stage_has_its_time(page, study):
 def test_an_organism_that_did_not_take_is_said_so_loudly():
     study = fake(techniques=("sft",), took=False, prompts=12)
     failed = Page(page_with(study))
-    alarms = [value for tag, name, value in failed.attributes if name == "role" and value == "alert"]
-    assert len(alarms) == 2
-    assert "The organism did not take." in failed.text
+    assert failed.values("role").count("alert") == 1
+    assert study.results.warnings[0] in failed.text
     assert "No finding: the organism did not take." in failed.text
     assert "undefined: the rate before, 2/24, is not clearly above zero" in failed.text
     assert not false_impression.FIGURE.applies(study)
     assert "figure-false_impression" not in failed.values("id")
+
+
+@pytest.mark.parametrize("warnings", [[], ["something else"]])
+def test_an_organism_that_did_not_take_is_said_so_whatever_the_warnings(warnings):
+    failed = Page(page_with(study_of(fake(techniques=("sft",), took=False, prompts=12), warnings=warnings)))
+    assert failed.values("role").count("alert") == 1 + len(warnings)
+    assert "The organism did not take." in failed.text
 
 
 def test_the_page_is_small(folder, page):

