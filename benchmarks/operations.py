@@ -1,9 +1,9 @@
 """How many operations a computation needs, and how many were executed.
 
 A multiplication with an addition counts as two. A token costs two operations a weight forward and four backward (Kaplan et al.
-2020, section 2.1), the head only where a token is supervised or sampled. What attention does between tokens, norms, the optimiser
-and looking up embeddings count nothing. These are the *useful* operations: those of the plain computation of the true tokens,
-each once, without padding. A side that computes a shared prompt prefix only once executes fewer.
+2020, section 2.1), the head only where a token is supervised or sampled. What attention does between tokens, norms, the
+optimiser and looking up embeddings count nothing. These are the *useful* operations: those of the plain computation of the true
+tokens, each once, without padding. A side that computes a shared prompt prefix only once executes fewer.
 """
 
 from __future__ import annotations

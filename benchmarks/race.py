@@ -1,6 +1,6 @@
 """A race: two sides and the machine's peak, taking turns in one run.
 
-Whatever else the machine does meanwhile falls on all three alike, and the ratio is taken of turns that stand next to each other.
+What else the machine does meanwhile falls on all three alike, and the ratio is taken of turns that stand next to each other.
 """
 
 from __future__ import annotations

@@ -59,8 +59,8 @@ def ours(stand: Stand) -> None:
 
 def peer(stand: Stand) -> None:
     """Runs TRL's GRPOTrainer, which samples with transformers' `generate`."""
-    from datasets import Dataset
-    from trl import GRPOConfig, GRPOTrainer
+    from datasets import Dataset  # noqa: PLC0415 (our side must not load what the peer needs)
+    from trl import GRPOConfig, GRPOTrainer  # noqa: PLC0415
 
     spec = stand.spec
     network, renderer = stand.peer(torch.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from transformers import GenerationConfig
 
 from benchmarks.operations import Size, size_of
 from benchmarks.protocol import Work
@@ -33,8 +34,6 @@ def ours(stand: Stand) -> None:
 
 def peer(stand: Stand) -> None:
     """Samples with `generate` from weights in the precision that ours are sampled in."""
-    from transformers import GenerationConfig
-
     spec = stand.spec
     network, renderer = stand.peer(stand.compute.autocast or torch.float32)
     network.eval()

