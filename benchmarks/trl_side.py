@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from transformers import TrainerCallback
@@ -12,6 +13,11 @@ from benchmarks.side import Stand
 
 LEARNING_RATE = 1e-5
 """Both sides': small, so that the weights stay where they are."""
+
+
+def libraries() -> tuple[Any, Any]:
+    """Returns TRL and datasets, loaded only here: our side, whose memory is measured, has no use for them."""
+    return import_module("trl"), import_module("datasets")
 
 
 def arguments(stand: Stand) -> dict[str, Any]:
@@ -41,7 +47,7 @@ def arguments(stand: Stand) -> dict[str, Any]:
     }
 
 
-class InTurns(TrainerCallback):  # type: ignore[misc]  # transformers has no types
+class InTurns(TrainerCallback):
     """Ends a step of the pace with every optimiser step of a trainer."""
 
     def __init__(self, stand: Stand, work: Callable[[int], Work]) -> None:
@@ -58,6 +64,7 @@ class InTurns(TrainerCallback):  # type: ignore[misc]  # transformers has no typ
         """Everything is set up."""
         self._stand.ready()
 
-    def on_step_end(self, _args: Any, state: Any, _control: Any, **_given: Any) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **_given: Any) -> None:
         """The optimiser has stepped."""
+        del args, control
         self._stand.pace.step(self._work(state.global_step - 1))
