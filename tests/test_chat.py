@@ -164,15 +164,20 @@ def test_the_hash_changes_with_the_template_and_the_end_of_turn(renderer, plain)
     assert all(re.fullmatch("[0-9a-f]{64}", value) for value in hashes)
 
 
-def test_a_template_that_refuses_a_conversation_says_so():
+def test_a_template_that_refuses_system_messages():
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = (
         "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system turn') }}{% endif %}"
         "{{ m.content + '<|im_end|>' }}{% endfor %}"
     )
     renderer = Renderer(tokenizer)
-    with pytest.raises(UserError, match=r"\(system, user\): no system turn"):
-        renderer.prompt_ids((Message("system", "x"), *user("y")))
+    # the text of a system message is told with the user's first
+    told = (Message("system", "Be brief."), *user("Hi"), Message("assistant", "Hello."), *user("Bye"))
+    assert not renderer.takes_system
+    assert renderer.text(told) == renderer.text((*user("Be brief.\n\nHi"), *told[2:]))
+    assert Renderer(tiny_tokenizer()).takes_system
+    with pytest.raises(UserError, match=r"\(system\): no system turn"):
+        renderer.prompt_ids((Message("system", "x"),))
 
 
 @pytest.mark.parametrize(

