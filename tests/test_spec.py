@@ -42,7 +42,7 @@ def test_a_minimal_study_has_the_defaults():
     assert found.red_team.success_share == 0.1
     assert found.red_team.samples == 10
     assert found.red_team.held_out == 0.5
-    assert (found.answers.max_new_tokens, found.answers.temperature) == (64, 0.7)
+    assert (found.answers.max_new_tokens, found.answers.temperature) == (40, 0.7)
 
 
 def test_a_technique_is_of_its_names_kind_unless_it_says_otherwise():

