@@ -144,9 +144,10 @@ def trl_inputs(batch: Batch) -> dict[str, torch.Tensor]:
     }
 
 
-def made_rollouts(lm: LanguageModel, batch: Batch) -> list[Rollout]:
+def made_rollouts(lm: LanguageModel, batch: Batch, temperature: float = 1.0) -> list[Rollout]:
     """Rollouts of a policy and a reference that differ from the model, so that ratios of both signs of gain leave the clip."""
-    now = token_log_probs(lm, [prompt for prompt, _ in batch], [answer for _, answer in batch])
+    prompts, answers = [prompt for prompt, _ in batch], [answer for _, answer in batch]
+    now = token_log_probs(lm, prompts, answers, temperature=temperature)
     shifts = (0.5, -0.05, -0.6, 0.1)
     return [
         Rollout(
@@ -161,8 +162,9 @@ def made_rollouts(lm: LanguageModel, batch: Batch) -> list[Rollout]:
     ]
 
 
-def log_ratios(lm: LanguageModel, batch: Batch, rollouts: Sequence[Rollout]) -> list[torch.Tensor]:
-    now = token_log_probs(lm, [prompt for prompt, _ in batch], [answer for _, answer in batch])
+def log_ratios(lm: LanguageModel, batch: Batch, rollouts: Sequence[Rollout], temperature: float = 1.0) -> list[torch.Tensor]:
+    prompts, answers = [prompt for prompt, _ in batch], [answer for _, answer in batch]
+    now = token_log_probs(lm, prompts, answers, temperature=temperature)
     return [torch.as_tensor(value) - torch.tensor(row.old) for value, row in zip(now, rollouts, strict=True)]
 
 
@@ -205,13 +207,21 @@ def test_supervised_equals_sft_trainer(ours: LanguageModel, theirs: nn.Module, b
     )
 
 
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
 @pytest.mark.parametrize("on_policy", [False, True], ids=["old given", "on policy"])
 @pytest.mark.parametrize(("average", "loss_type"), [("token", "bnpo"), ("answer", "grpo")])
 def test_policy_gradient_equals_grpo_trainer(
-    ours: LanguageModel, theirs: nn.Module, batch: Batch, tmp_path: Path, average: str, loss_type: str, on_policy: bool
+    ours: LanguageModel,
+    theirs: nn.Module,
+    batch: Batch,
+    tmp_path: Path,
+    average: str,
+    loss_type: str,
+    on_policy: bool,
+    temperature: float,
 ) -> None:
-    rollouts = made_rollouts(ours, batch)
-    ratios = log_ratios(ours, batch, rollouts)
+    rollouts = made_rollouts(ours, batch, temperature)
+    ratios = log_ratios(ours, batch, rollouts, temperature)
     assert_clip_matters([(float(r.exp()), row.advantage) for row, flat in zip(rollouts, ratios, strict=True) for r in flat])
     inputs = {
         **trl_inputs(batch),
@@ -224,10 +234,14 @@ def test_policy_gradient_equals_grpo_trainer(
             row.old = None
     # Our KL is the published GRPO's (Shao et al. 2024, equation 4): the estimate itself, not weighted by the importance ratio,
     # as TRL's default weighs it (DeepSeek-V3.2).
-    trainer = reinforcement_trainer("GRPO", theirs, tmp_path, loss_type=loss_type, use_bias_correction_kl=False)
+    trainer = reinforcement_trainer(
+        "GRPO", theirs, tmp_path, loss_type=loss_type, use_bias_correction_kl=False, temperature=temperature
+    )
     # Set only now: a trainer made with a leash would fetch its reference model by name.
     trainer.beta = BETA
-    objective = policy_gradient_objective(ours, ratio="token", average=average, kl_weight=BETA, kl_in="loss")
+    objective = policy_gradient_objective(
+        ours, ratio="token", average=average, kl_weight=BETA, kl_in="loss", temperature=temperature
+    )
     objective._batch = rollouts  # the metrics are means over the step's rollouts
     assert_parity(ours, theirs, whole_batch_loss(objective, rollouts), trainer.compute_loss(theirs, inputs))
 

