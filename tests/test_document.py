@@ -204,7 +204,8 @@ values = st.recursive(
 def test_reads_what_a_yaml_writer_wrote(value):
     stream = io.StringIO()
     YAML().dump(value, stream)
-    if any("\ud800" <= character <= "\udfff" for character in stream.getvalue()):
+    # half a surrogate pair is no text, and the writer leaves NEL in the open, where YAML folds it as a line's end
+    if any("\ud800" <= character <= "\udfff" or character == "\x85" for character in stream.getvalue()):
         return
     assert parse(stream.getvalue(), "f").data == value
 
