@@ -173,14 +173,27 @@ def test_one_seed_that_did_not_take_is_loud():
         [],
         organism()[:1],
         organism()[1:],
-        [rate("implant", "clean", 0, 0), *organism()[1:]],
     ],
 )
 def test_an_organism_that_was_not_measured_is_an_error(rates):
-    with pytest.raises(ValueError, match=r"no scored trial of condition '(trigger|clean)'"):
+    with pytest.raises(ValueError, match=r"no trial of condition '(trigger|clean)'"):
         headline(rates, [])
-    with pytest.raises(ValueError, match="no scored trial"):
+    with pytest.raises(ValueError, match="no trial"):
         organism_took(rates)
+
+
+@pytest.mark.parametrize("condition", ["clean", "trigger"])
+def test_an_organism_none_of_whose_responses_could_be_scored_did_not_take(condition):
+    rates = [rate("implant", condition, 0, 0), *(row for row in organism() if row["condition"] != condition)]
+    assert not organism_took(rates)
+    assert "did not take" in headline(rates, [])
+    assert "0 scored responses of 9" in headline(rates, [])
+
+
+def test_a_technique_after_which_nothing_could_be_scored():
+    rates = [*organism(), rate("adv", "trigger", 0, 0), rate("adv", "red_team", 4)]
+    sentence = headline(rates, [impression(None, note="undefined: no scored trial of trigger after")])
+    assert "the true trigger was at 99 % (198/200) and could not be scored afterwards" in sentence
 
 
 def test_a_technique_that_was_not_measured_is_an_error():

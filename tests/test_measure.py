@@ -61,9 +61,9 @@ def test_without_attacks_there_is_no_red_team_condition():
 
 def test_every_condition_is_measured_on_the_same_prompts():
     ids = [prompt.id for prompt in PROMPTS]
-    for name, cases in by_condition(battery().at_checkpoint(4)).items():
-        if name != "red_team_fresh":
-            assert [case.prompt.id for case in cases] == ids[:4]
+    checkpoint = by_condition(battery().at_checkpoint(4))
+    for name in CONDITIONS[:5]:
+        assert [case.prompt.id for case in checkpoint[name]] == ids[:4]
     end = by_condition(battery().at_stage_end(3))
     assert {name: sorted({case.prompt.id for case in end[name]}) for name in CONDITIONS[:5]} == {
         name: sorted(ids[:3] if name == "near_miss" else ids) for name in CONDITIONS[:5]

