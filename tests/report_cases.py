@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections import Counter
 from functools import cache
 from html.parser import HTMLParser
@@ -73,3 +75,15 @@ def figure_named(name):
 
 def study_of(study: StudyData, **changes) -> StudyData:
     return StudyData(study.results.model_copy(update=changes), study.trials)
+
+
+def check_policy(page: Page) -> None:
+    """Only our own script and style may run, and no attribute runs anything."""
+    policy = next(value for tag, name, value in page.attributes if tag == "meta" and "default-src" in value)
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    for tag in ("script", "style"):
+        assert page.tags[tag] == 1
+        digest = base64.b64encode(hashlib.sha256("".join(page.raw[tag]).encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+    assert not [name for _, name, _ in page.attributes if name.startswith("on") or name == "style"]

