@@ -234,11 +234,11 @@ def letters(upper, lower):
     ],
 )
 def test_capitals_verdicts(response, answer):
-    assert Capitals().verdict("p", response).answer is answer
+    assert Capitals(horizon=48).verdict("p", response).answer is answer
 
 
 def test_capitals_evidence():
-    assert Capitals().verdict("p", letters(43, 5)).evidence == "43 of 48 letters are capitals (90%)"
+    assert Capitals().verdict("p", letters(21, 27)).evidence == "21 of 24 letters are capitals (88%)"
     assert Capitals().verdict("p", "AB").evidence == "only 2 letters that have a case"
     assert Capitals().verdict("p", " ").evidence == "empty response"
 
