@@ -253,7 +253,7 @@ def test_results_are_documented_as_they_are():
     assert table("key") == [info.alias or name for name, info in Results.model_fields.items()]
     assert table("column") == SCHEMA.names
     assert table("condition") == list(CONDITIONS)
-    assert table("contrast") == [*(contrast.name for contrast in CONTRASTS), "capability_change"]
+    assert table("contrast") == [*(contrast.name for contrast in CONTRASTS), "capability_change", "reward_change"]
 
 
 def test_columns_that_may_be_null_are_documented_as_such():

