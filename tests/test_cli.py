@@ -16,6 +16,7 @@ from tiny_study import ONLY_SFT, write_tiny_study
 
 VERBS = [
     ["run"],
+    ["reproduce"],
     ["plan"],
     ["status"],
     ["results"],
@@ -28,6 +29,10 @@ VERBS = [
 ]
 OPTIONS = {
     "run": {"--preset", "--set", "--out", "--offline", "--plain"},
+    "reproduce": {
+        *("--only", "--quick", "--out", "--set", "--plan"),
+        *("--offline", "--plain", "--json", "--markdown"),
+    },
     "plan": {"--preset", "--set", "--out", "--fetch", "--seconds", "--json"},
     "status": {"--json"},
     "results": {"--json", "--csv", "--markdown"},

