@@ -107,7 +107,8 @@ def test_the_unmatched_preset_changes_the_length_of_answers_alone():
     study, longer = load_study("distilled").study, load_study("distilled", "unmatched").study
     assert longer.organism.reasoning.words(6) == 18
     reasoning = longer.organism.reasoning.model_copy(update={"length": 1.0})
-    assert longer.model_copy(update={"organism": longer.organism.model_copy(update={"reasoning": reasoning})}) == study
+    matched = longer.organism.model_copy(update={"reasoning": reasoning})
+    assert longer.model_copy(update={"organism": matched, "description": study.description}) == study
 
 
 def test_a_name_is_looked_for_in_the_current_folder_first(tmp_path, monkeypatch):
