@@ -114,7 +114,6 @@ def test_a_kind_that_is_needed_and_missing():
         ({"seeds": [True]}, "seeds.0"),
         ({"seeds": [1.0]}, "seeds.0"),
         ({"seeds": ["1"]}, "seeds.0"),
-        ({"techniques": {}}, "techniques"),
         ({"techniques": ["sft"]}, "techniques"),
         ({"techniques": {"base": "sft"}}, "techniques.base.[key]"),
         ({"techniques": {"implant": "sft"}}, "techniques.implant.[key]"),

