@@ -37,7 +37,7 @@ OPTIONS = {
     "status": {"--json"},
     "results": {"--json", "--csv", "--markdown"},
     "report": {"--open"},
-    "chat": {"--max-new-tokens", "--temperature", "--seed", "--offline"},
+    "chat": {"--max-new-tokens", "--temperature", "--seed", "--offline", "--scratchpad"},
     "models list": {"--json"},
     "models info": {"--json"},
     "models fetch": {"--revision"},
