@@ -66,6 +66,10 @@ def test_mappings_are_merged_and_everything_else_is_replaced(load):
     assert found.organism.behaviour == Capitals(horizon=40)
 
 
+def test_without_techniques_a_study_is_of_planting_alone(load):
+    assert load("name: x\nbase:\n  study: parent\n  techniques: []\n").study.techniques == {}
+
+
 def test_changes_may_be_written_as_dotted_paths(load):
     found = load(CHILD + "measure.prompts: 7\ntechniques: {sft: {training.batch_size: 3}}\n").study
     assert (found.measure.prompts, found.measure.checkpoints) == (7, 4)
@@ -209,7 +213,6 @@ def write(path: Path, text: str) -> Path:
         ("name: x\nbase:\n  study: parent\n  techniques: sft\n", "x.yaml:4: base.techniques: should be a list or should be a mapping, given 'sft'"),
         ("name: x\nbase:\n  study: parent\n  techniques:\n  - rl\n  - stf\n", "x.yaml:6: base.techniques: parent has no technique 'stf'; did you mean 'sft'? (there: sft, rl)"),
         ("name: x\nbase:\n  study: parent\n  techniques:\n    a: stf\n", "x.yaml:5: base.techniques: parent has no technique 'stf'; did you mean 'sft'? (there: sft, rl)"),
-        ("name: x\nbase:\n  study: parent\n  techniques: []\n", "x.yaml:4: techniques: should have 1 or more entries, given a mapping"),
         ("base: parent\n", "x.yaml:1: missing key 'name'"),
         (CHILD + "techniques: {sft: {trainin: {}}}\n", "x.yaml:3: unknown key 'trainin' under techniques.sft; did you mean 'training'?"),
         (CHILD + "techniques: {sft: {training: {batch_size: no}}}\n", "x.yaml:3: techniques.sft.training.batch_size: should be a whole number, given 'no'"),
