@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import sys
 import threading
+import tomllib
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -314,3 +316,10 @@ def test_the_default_model_from_the_real_registry(cache):
     text = lm.renderer.text(user("Hi"))
     assert text.endswith("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n")
     assert lm.renderer.decode(lm.renderer.answer_ids("In 1234, naïve 👋")) == "In 1234, naïve 👋"
+
+
+def test_what_reading_a_gguf_file_needs_is_installed_with_the_package():
+    """transformers asks for these only when such a file is read, so that nothing else would miss them."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = {re.match(r"[\w-]+", line)[0] for line in project["dependencies"]}
+    assert {"gguf", "accelerate"} <= needed
