@@ -208,3 +208,17 @@ def test_only_nothing_is_0_percent_and_only_all_is_100(kn):
     assert (told == 0) == (k == 0)
     assert (told == 100) == (k == n)
     assert abs(told - 100 * k / n) <= 0.5
+
+
+def test_of_many_others_only_the_extremes_are_told():
+    left = {"a": 198, "b": 137, "c": 150, "d": 7}
+    rows = [row for stage, k in left.items() for row in after(k, 20, stage)]
+    sentence = headline(
+        organism() + after(182, 2) + rows,
+        [impression(0.89, 0.83, 0.95), *(impression(0.1, -0.1, 0.2, stage=stage) for stage in left)],
+        WORDS,
+    )
+    assert sentence.endswith(
+        "; of the 4 others, most is left after a, where the trigger works in 99 % (198/200; 96-100 %), and least after d, in "
+        "4 % (7/200; 2-7 %)."
+    )

