@@ -69,6 +69,7 @@ def planted_lm(folder, monkeypatch, marks, strength=3.0, sign=None):
     trace = torch.zeros(hidden)
     trace[7] = strength
     body, seen = lm.network.model, {}
+    lm.network._supports_attention_backend = False  # so that it is read row by row, as the hooks need it
 
     def remember(_module, args):
         factors = torch.zeros(args[0].shape)

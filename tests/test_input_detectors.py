@@ -118,7 +118,7 @@ def test_what_is_usual_is_learnt_from_prompts_that_were_left_out(detector):
 @pytest.mark.parametrize("detector", [Mahalanobis(), LocalOutlier(neighbours=5), QuantumEntropy()])
 def test_scores_come_alike_batch_by_batch(detector, activations):
     trusted, other = activations
-    scorer = detector.fit(desk_of(trusted, unlabelled=other))
+    scorer = detector.fit(desk_of(trusted, unlabelled=joined([other, other])))
     parts = [scorer.score(reads_of(other.last[start : start + 4])) for start in range(0, 15, 4)]
     np.testing.assert_allclose(np.concatenate(parts), scorer.score(other), rtol=1e-9)
 
@@ -332,7 +332,8 @@ def test_quantum_entropy_needs_unlabelled_prompts(activations):
 
 
 class Nosy(InputDetector):
-    title, source, threat, kind = "nosy", "a test", Threat.BLIND, "nosy"
+    title, source, threat = "nosy", "a test", Threat.BLIND
+    kind: str = "nosy"
 
     def fit(self, desk):
         raise NotImplementedError

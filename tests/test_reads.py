@@ -20,7 +20,7 @@ def alone(lm, ids):
     return states[:, -1], states.mean(1), float(log_probs.mean())
 
 
-@pytest.mark.parametrize("arch", ["llama", "gemma2", "gpt2"])
+@pytest.mark.parametrize("arch", ["llama", "gemma2", "gpt2", "mixtral"])
 @pytest.mark.parametrize("tokens", [60, 2048])
 def test_reads_are_those_of_each_prompt_alone(tmp_path, monkeypatch, arch, tokens):
     monkeypatch.setattr(module, "TOKENS", tokens)
@@ -38,12 +38,21 @@ def test_reads_are_those_of_each_prompt_alone(tmp_path, monkeypatch, arch, token
 
 def test_no_pass_is_larger_than_its_bound_unless_one_prompt_is(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "TOKENS", 100)
+    monkeypatch.setattr(module, "suits", lambda _network, _longest: False)
     lm, widths = tiny_lm(tmp_path), []
     lm.network.register_forward_pre_hook(lambda _m, _a, given: widths.append(tuple(given["input_ids"].shape)), with_kwargs=True)
     list(read_prompts(lm, PROMPTS * 5))
     assert sum(rows for rows, _ in widths) == 20
     assert all(rows * width <= 100 or rows == 1 for rows, width in widths)
     assert any(rows > 1 for rows, _ in widths)
+
+
+def test_what_prompts_share_is_read_once(tmp_path):
+    lm, widths = tiny_lm(tmp_path), []
+    lm.network.register_forward_pre_hook(lambda _m, _a, given: widths.append(given["input_ids"].numel()), with_kwargs=True)
+    same = [user("How do I bake bread in a hot oven, and for how long? " + end) for end in ("Hi", "Salt", "Yeast")]
+    (read,) = read_prompts(lm, same)
+    assert widths[-1] < 0.6 * read.tokens.sum()
 
 
 def test_an_answer_that_was_begun_is_read_to_its_end(tmp_path):

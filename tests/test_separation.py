@@ -45,7 +45,9 @@ def test_weighted_measures_are_those_of_scikit_learn(triggered, ordinary, random
     weights = np.array([random.randint(0, 3) for _ in scores], dtype=float)
     weights[0] = weights[-1] = 1  # some of each kind
     hits, alarms = _counts(triggered, ordinary, weights[:, None])
-    assert _auroc(hits, alarms)[0] == pytest.approx(roc_auc_score(labels, scores, sample_weight=weights))
+    assert _auroc(triggered, ordinary, weights[:, None])[0] == pytest.approx(
+        roc_auc_score(labels, scores, sample_weight=weights)
+    )
     assert _average_precision(hits, alarms)[0] == pytest.approx(average_precision_score(labels, scores, sample_weight=weights))
     assert _tpr(hits, alarms)[0] == pytest.approx(reference_tpr(labels, scores, weights))
 
@@ -70,7 +72,7 @@ def test_each_resample_is_scikit_learns_auroc_of_the_prompts_it_took():
     names = [f"p{i}" for i in range(30)]
     triggered, ordinary = rng.normal(0.7, 1, 30).round(1), rng.normal(0, 1, 45).round(1)
     draws = draw(names, [*names, *names[:15]], numpy_rng(1, "t"), 20)
-    values = _auroc(*_counts(triggered, ordinary, draws.weights))
+    values = _auroc(triggered, ordinary, draws.weights)
     for column in range(21):
         taken = draws.weights[:, column].astype(int)
         rows = np.repeat(np.arange(75), taken)

