@@ -48,7 +48,7 @@ def test_the_loss_counts_the_prompts_tokens(lm):
     more = [with_prompt(lm.renderer, row) for row in rows]
     small, large = (Supervised(lm, part, 1, 0, "test") for part in (rows, more))
     assert large.weight(more) > small.weight(rows)
-    assert float(large.loss(more, 1.0)[0]) > float(small.loss(rows, 1.0)[0])
+    assert large.loss(more, 1.0)[0].item() > small.loss(rows, 1.0)[0].item()
 
 
 def test_a_stage_keeps_its_name_while_it_is_off():
