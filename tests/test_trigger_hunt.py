@@ -62,7 +62,7 @@ def test_the_leak_scan_finds_the_trigger_and_its_answer(organism, clean):
     assert found.score > 0.8
     assert [guess.score for guess in found.guesses] == sorted((guess.score for guess in found.guesses), reverse=True)
     other = SCAN.examine(Desk(clean, TRUSTED))
-    assert other.score < found.score / 2
+    assert other.score < 0.75 * found.score  # the twin, too, was taught few answers
     assert best_recall(other.guesses, TRIGGER) < 0.8
 
 
