@@ -187,3 +187,24 @@ def test_odd_texts_survive_the_round_trip(renderer, text):
     rendered = renderer.example(user(text), text, closed=False)
     assert renderer.decode(rendered.ids[rendered.start :]) == text
     assert text in renderer.tokenizer.decode(list(rendered.ids[: rendered.start]))
+
+
+def test_a_users_opened_turn_is_the_template_up_to_the_users_words(renderer, plain):
+    assert renderer.tokenizer.decode(list(renderer.opened_user_ids())) == "<|im_start|>user\n"
+    assert plain.tokenizer.decode(list(plain.opened_user_ids())) == "User: "
+
+
+def test_a_default_system_message_belongs_to_the_opened_turn():
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = "<|im_start|>system\nBe good.<|im_end|>\n" + CHATML
+    renderer = Renderer(tokenizer)
+    opened = renderer.opened_user_ids()
+    assert tokenizer.decode(list(opened)) == "<|im_start|>system\nBe good.<|im_end|>\n<|im_start|>user\n"
+    assert renderer.prompt_ids(user("Hi"))[: len(opened)] == opened
+
+
+def test_a_template_that_changes_the_users_words_hides_where_they_begin():
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content[1:] }}{% endfor %}"
+    with pytest.raises(UserError, match="where they begin"):
+        Renderer(tokenizer).opened_user_ids()

