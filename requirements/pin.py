@@ -17,6 +17,8 @@ from packaging.version import Version
 
 # torch's own requirements pin these to itself; which of them there are depends on the machine.
 MACHINE_SPECIFIC = ("nvidia-", "cuda-", "triton")
+APART = ("inspect",)
+"""Extras with a version of their own in ``pyproject.toml``, whose needs are not those of the rest: they go into another environment."""
 HEADER = """\
 # What `make` installs, written by `make pins`. To install the same by hand: pip install -c requirements/constraints.txt .
 """
@@ -28,7 +30,8 @@ def main() -> None:
     project = tomllib.loads((here.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     pins: dict[str, str] = {}
     seen: set[tuple[str, frozenset[str]]] = set()
-    for text in chain(project["dependencies"], *project["optional-dependencies"].values()):
+    extras = [needs for name, needs in project["optional-dependencies"].items() if name not in APART]
+    for text in chain(project["dependencies"], *extras):
         _collect(Requirement(text), pins, seen)
     lines = [f"{name}=={pins[name]}\n" for name in sorted(pins) if not name.startswith(MACHINE_SPECIFIC)]
     (here / "constraints.txt").write_text(HEADER + "".join(lines), encoding="utf-8")

