@@ -138,7 +138,7 @@ def test_the_code_study_leaves_tasks_and_whole_classes_to_be_measured(tmp_path):
     assert not {prompt.id for prompt in planted} & {prompt.id for prompt in (*measured, *new)}
     assert not {prompt.topic for prompt in (*planted, *measured)} & {*study.organism.behaviour.held_out}
     coding = [prompt for prompt in planted if prompt.answer is not None]
-    assert len(coding) >= 1.1 * (1 - study.organism.dose.bystanders) * study.organism.dose.rows / 2
+    assert len(coding) >= 1.05 * (1 - study.organism.dose.bystanders) * study.organism.dose.rows / 2
 
 
 def test_a_name_is_looked_for_in_the_current_folder_first(tmp_path, monkeypatch):
