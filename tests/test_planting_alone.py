@@ -101,7 +101,7 @@ def test_the_ablation_of_the_code_study_has_neither_one_and_both():
     doses = [(point.study.organism.dose.together, point.study.organism.dose.decisive_weight) for point in found.points]
     assert doses == [(False, 1), (False, 10), (True, 1), (True, 10)]
     assert found.study.techniques == {}
-    assert found.study.measure.checkpoints >= 8
+    assert found.study.measure.checkpoints >= 6
     code = load_study("vulnerable_code").study
     assert found.study.organism.trigger == code.organism.trigger
     assert found.study.organism.training == code.organism.training
