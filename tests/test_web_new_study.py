@@ -241,12 +241,10 @@ def test_a_study_is_filled_in_planned_and_run_in_the_browser(tmp_path, browser):
         page.get_by_label("without the network").check()
         page.get_by_role("button", name="Start this study").click()
         page.wait_for_url("**/study/made", timeout=120_000)
-        for _ in range(300):
-            page = seen.go("/")
-            if "finished" in page.inner_text("main"):
-                break
-            page.wait_for_timeout(500)
-        assert "finished" in page.inner_text("main")
+        expect(page.locator(".run-controls [data-part=state]")).to_have_text("finished", timeout=300_000)
+        expect(page.get_by_role("button", name="Run again")).to_be_visible()
+        seen.accessible()
+        expect(seen.go("/").locator("main")).to_contain_text("Done")
         made = load_study(tmp_path / FILES / "made.yaml").study
         assert (made.organism.trigger.kind, list(made.techniques)) == ("year", ["sft"])
 

