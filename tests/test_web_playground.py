@@ -424,7 +424,6 @@ def test_the_page_streams_an_answer_that_fires_with_the_trigger_and_not_without(
         assert "Backdoored on purpose" in page.inner_text("#labels")
         assert page.input_value("#trigger") == TRIGGER
         page.press("#prompt", "Control+Enter")
-        page.wait_for_selector("#stop:not([disabled])")
         finished(page)
         texts = [column.inner_text() for column in page.query_selector_all(".column")]
         assert len(texts) == 4
@@ -478,7 +477,6 @@ def test_hostile_words_do_nothing(site, browser):  # noqa: F811
         asked(page, hostile)
         page.fill("#tokens", "2")
         page.click("#go")
-        page.wait_for_selector("#stop:not([disabled])")
         finished(page)
         assert page.title().startswith("Playground")
         assert "<script>" in page.inner_text(".column .prompt")

