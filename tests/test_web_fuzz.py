@@ -114,7 +114,7 @@ def aimed(data, names, name, value):
         return [aimed(data, names, name, one) for one in value]
     known = names.get(name)
     if known is not None:
-        return data.draw(st.sampled_from(known)) if data.draw(st.integers(0, 5)) else value
+        return data.draw(st.sampled_from(known)) if known and data.draw(st.integers(0, 5)) else value
     return data.draw(st.sampled_from(names[None])) if isinstance(value, str) and not data.draw(st.integers(0, 3)) else value
 
 
