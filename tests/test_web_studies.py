@@ -124,8 +124,24 @@ def test_points_stand_under_their_grid(tmp_path):
         claim(tmp_path / "grid" / name)
     (one,) = Overviews(Site(tmp_path)).all()
     assert [point.id for point in one.points] == ["grid~point-0", "grid~point-1"]
-    assert one.state == "done"
+    assert (one.state, one.drawable) == (
+        "interrupted",
+        True,
+    )  # more points may be to come: only the report says that all are done
     assert one.model
+    (tmp_path / "grid" / "report.html").write_text("")
+    assert Overviews(Site(tmp_path)).one("grid").state == "done"
+
+
+def test_a_grid_none_of_whose_points_is_done_shows_the_run_of_the_one_that_runs(tmp_path):
+    claim(tmp_path / "grid")
+    running(tmp_path / "grid" / "point-0")
+    with served(tmp_path) as site, client(site) as ours:
+        page = ours.get("/study/grid").text
+    assert 'id="figures"' not in page
+    assert "once its first point is done" in page
+    assert 'class="stage stage-now"' in page
+    assert "0 of the 1 points that were begun are done" in page
 
 
 @pytest.mark.parametrize(

