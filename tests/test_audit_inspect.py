@@ -14,9 +14,17 @@ from test_audit_case import opened
 inspect_ai = pytest.importorskip("inspect_ai")
 
 
+class Words:
+    """Counts words for tokens: Inspect would fetch an encoding from the network to count those of its mock model."""
+
+    def encode(self, text, **_options):
+        return text.split()
+
+
 @pytest.fixture
 def case(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where the logs go
+    monkeypatch.setattr("tiktoken.get_encoding", lambda _name: Words())
     return make(tmp_path / "case", "learned", "clean", budget=6)
 
 

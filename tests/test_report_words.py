@@ -130,3 +130,7 @@ def test_names_of_sweeps():
 def test_figures_are_a_registry_that_others_can_use():
     assert len({figure.name for figure in FIGURES}) == len(FIGURES) == 11
     assert all(dataclasses.is_dataclass(figure) and figure.title for figure in FIGURES)
+
+
+def test_cores():
+    assert [words.cores(count) for count in (1, 2, None)] == ["1 core", "2 cores", "- cores"]

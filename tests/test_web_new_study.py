@@ -213,6 +213,7 @@ def test_a_plan_without_its_model_says_what_there_is_to_get(tmp_path, monkeypatc
     assert not found["measuring"]
 
 
+@pytest.mark.slow
 def test_a_study_is_filled_in_planned_and_run_in_the_browser(tmp_path, browser):  # noqa: F811
     inputs = tmp_path / "inputs"
     inputs.mkdir()

@@ -61,6 +61,7 @@ def uninterrupted(tmp_path_factory):
     return root, text
 
 
+@pytest.mark.slow
 def test_a_run_outlives_the_server_that_started_it(uninterrupted):
     root, text = uninterrupted
     assert study_status(root / "tiny", "tiny").state == "finished"

