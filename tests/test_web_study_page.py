@@ -170,6 +170,13 @@ def test_studies_are_picked_and_compared(site, browser):  # noqa: F811
         seen.quiet()
 
 
+def test_the_form_of_a_new_study_is_made_ready_when_one_points_at_it(site, browser):  # noqa: F811
+    with visit(browser, site) as seen:
+        with seen.page.expect_request("**/new/schema"):
+            seen.page.hover("nav a[href='/new']")
+        seen.quiet()
+
+
 def test_studies_are_filtered_as_you_type(site, browser):  # noqa: F811
     with visit(browser, site) as seen:
         page = seen.go("/")

