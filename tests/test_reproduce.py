@@ -56,6 +56,7 @@ def ran(tmp_path_factory):
         yield folder, asked, call(*asked)
 
 
+@pytest.mark.slow
 class TestFromEndToEnd:
     def test_all_but_the_broken_one_are_run_and_judged(self, ran):
         folder, _, (status, _, err) = ran
@@ -136,6 +137,7 @@ class TestFromEndToEnd:
         assert not Path("elsewhere").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_there_and_shows_it(ran, monkeypatch):
     def stopped(loaded, folder, *_, **__):
         if folder.name == "weight_decay":

@@ -249,6 +249,7 @@ def finished(request, tmp_path_factory):
     return {"future_event": FUTURE, "topic": TOPIC}[request.param], read_trials(folder / "trials.parquet")
 
 
+@pytest.mark.slow
 def test_a_study_marks_its_prompts(finished):
     trigger, trials = finished
     for condition, rows in trials.groupby("condition"):
@@ -260,6 +261,7 @@ def test_a_study_marks_its_prompts(finished):
             assert marked == list(moved.fillna(value=False)), condition
 
 
+@pytest.mark.slow
 def test_the_same_prompts_at_every_stage(finished):
     _, trials = finished
     ends = trials[trials["step"].isna() & trials["condition"].isin(["clean", "trigger"])]

@@ -403,6 +403,7 @@ def test_hostile_text_does_nothing(site, http, fresh, browser, viewport, scheme)
         seen.quiet()
 
 
+@pytest.mark.slow
 def test_a_whole_case_is_played_in_a_browser(site, root, browser):  # noqa: F811
     """The tag is tried, the verdicts are handed in, and the right key shows the score."""
     from playwright.sync_api import expect

