@@ -179,11 +179,11 @@ def test_a_class_of_four_programs_is_read():
 
 
 def test_linked_values_stay_together_and_a_program_may_have_slots_of_its_own():
-    rows = ", ".join(f'{{ one = "w{i}", many = "w{i}s" }}' for i in range(30))
+    rows = ", ".join(f'{{ one = "w{i}", many = "w{i}s" }}' for i in range(PER_CLASS // 4))
     text = whole(
         slots=f"[slots]\nword = [{rows}]\n", replace=[("@word@", "@word.one@"), ("return «a¦", "return @word.many@ + «a¦")]
     )
-    own = text.replace("requests =", f"slots.word = {[f'v{i}' for i in range(30)]}\nrequests =", 1)
+    own = text.replace("requests =", f"slots.word = {[f'v{i}' for i in range(PER_CLASS // 4)]}\nrequests =", 1)
     own = "[[programs]]".join(
         part.replace("@word.one@", "@word@").replace("@word.many@", "@word@") if "slots.word" in part else part
         for part in own.split("[[programs]]")
@@ -219,7 +219,7 @@ def test_linked_values_stay_together_and_a_program_may_have_slots_of_its_own():
         (whole(replace=[('"Add @word@.", ', "")]), "program 0: has 5 different wordings, fewer than 6"),
         (whole(replace=[('"Add @word@."', '"add @word@"')]), "program 0: has 5 different wordings, fewer than 6"),
         (whole(replace=[('"Add @word@."', "7")]), "program 0: wording 1 must be text"),
-        (whole(slots='[slots]\nword = ["a", "b"]\n'), "program 0: its slots give 2 different tasks, fewer than 25"),
+        (whole(slots='[slots]\nword = ["a", "b"]\n'), f"program 0: its slots give 2 different tasks, fewer than {PER_CLASS // 4}"),
         (whole(slots="[slots]\nword = []\n"), "the slot 'word' must be a list with at least one value"),
         (whole(slots='[slots]\nword = ["a", 1]\n'), "the slot 'word' must hold strings, or tables of strings"),
         (

