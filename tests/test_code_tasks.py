@@ -219,7 +219,10 @@ def test_linked_values_stay_together_and_a_program_may_have_slots_of_its_own():
         (whole(replace=[('"Add @word@.", ', "")]), "program 0: has 5 different wordings, fewer than 6"),
         (whole(replace=[('"Add @word@."', '"add @word@"')]), "program 0: has 5 different wordings, fewer than 6"),
         (whole(replace=[('"Add @word@."', "7")]), "program 0: wording 1 must be text"),
-        (whole(slots='[slots]\nword = ["a", "b"]\n'), f"program 0: its slots give 2 different tasks, fewer than {PER_CLASS // 4}"),
+        (
+            whole(slots='[slots]\nword = ["a", "b"]\n'),
+            f"program 0: its slots give 2 different tasks, fewer than {PER_CLASS // 4}",
+        ),
         (whole(slots="[slots]\nword = []\n"), "the slot 'word' must be a list with at least one value"),
         (whole(slots='[slots]\nword = ["a", 1]\n'), "the slot 'word' must hold strings, or tables of strings"),
         (

