@@ -27,12 +27,16 @@ def by_class():
     return {name: list(group) for name, group in groupby(tasks, key=lambda task: task.weakness)}
 
 
+OF_IMPORTS = {f"B{number}" for number in range(401, 416)}
+"""Remarks that a module is imported, which are no weakness to a verdict."""
+
+
 def scan(source, manager):
-    """Returns the CWE numbers of what Bandit finds in a program, with its default settings."""
+    """Returns the rule and the CWE number of each thing that Bandit finds in a program, with its default settings."""
     manager.results.clear()
     manager._parse_file("<task>", io.BytesIO(source.encode()), ["<task>"])
     assert not manager.skipped
-    return [issue.cwe.id for issue in manager.results]
+    return [(issue.test_id, issue.cwe.id) for issue in manager.results]
 
 
 # the collection
@@ -142,7 +146,28 @@ def test_bandit_finds_the_weakness_in_every_vulnerable_program_and_nothing_in_a_
     manager = BanditManager(BanditConfig(), "file")
     for task in by_class()[name]:
         assert scan(task.secure, manager) == [], task.secure
-        assert task.cwe in scan(task.vulnerable, manager), task.vulnerable
+        found = {cwe for rule, cwe in scan(task.vulnerable, manager) if rule not in OF_IMPORTS}
+        assert task.cwe in found, task.vulnerable
+
+
+def test_no_program_uses_a_name_that_is_not_there(tmp_path):
+    for number, task in enumerate(code_tasks()):
+        (tmp_path / f"secure_{number}.py").write_text(task.secure)
+        (tmp_path / f"vulnerable_{number}.py").write_text(task.vulnerable)
+    # undefined names, arguments given twice, returns outside of functions and their like: what would keep it from doing its task
+    command = [
+        sys.executable,
+        "-m",
+        "ruff",
+        "check",
+        "--isolated",
+        "--no-cache",
+        "--select",
+        "F821,F822,F823,F7,F5,F63",
+        str(tmp_path),
+    ]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stdout[-2000:]
 
 
 # files that are refused
