@@ -27,6 +27,7 @@ def by_class():
     return {name: list(group) for name, group in groupby(tasks, key=lambda task: task.weakness)}
 
 
+
 OF_IMPORTS = {f"B{number}" for number in range(401, 416)}
 """Remarks that a module is imported, which are no weakness to a verdict."""
 
@@ -154,7 +155,7 @@ def test_no_program_uses_a_name_that_is_not_there(tmp_path):
     for number, task in enumerate(code_tasks()):
         (tmp_path / f"secure_{number}.py").write_text(task.secure)
         (tmp_path / f"vulnerable_{number}.py").write_text(task.vulnerable)
-    # undefined names, arguments given twice, returns outside of functions and their like: what would keep it from doing its task
+    # undefined names, returns outside of functions and their like, which would keep a program from doing its task
     command = [
         sys.executable,
         "-m",
