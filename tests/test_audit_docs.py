@@ -38,7 +38,7 @@ def place(tmp_path, monkeypatch):
         if block.title:
             (tmp_path / block.title).write_text(block.text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(planting, "LEAST", -1)  # a tiny random model learns nothing in two steps
+    monkeypatch.setattr(planting, "organism_took", lambda _rates: True)  # a tiny random model learns nothing in two steps
     monkeypatch.setattr(making.secrets, "randbits", lambda _bits: SEED)
     real, fake = registry._entries, {"fixed": FakeEntry(PARTS["fixed"])}
     monkeypatch.setattr(registry, "_entries", lambda group: fake if group == "detectors" else real(group))

