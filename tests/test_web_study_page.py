@@ -62,6 +62,20 @@ def test_a_figure_has_marks_a_caption_and_numbers(site):
         assert "seed=1" in part
 
 
+def test_detectors_that_know_different_things_stand_in_different_tables(site):
+    with client(site) as ours:
+        figure = ours.get("/study/one/figure/detectors").text
+        told = re.findall(r"<caption><bdi>(\w+):", figure)
+        assert told == ["Blind", "Informed"]
+        assert figure.count("<table>") == 2
+        blind, informed = figure.split("<caption>")[1:]
+        assert "linear probe" in informed
+        assert "linear probe" not in blind.split("</table>")[0]
+        rows = list(csv.DictReader(io.StringIO(ours.get("/study/one/file/detectors.csv").text)))
+        assert {row["What it knows"].partition(":")[0] for row in rows} == {"blind", "informed"}
+        assert len(rows) == figure.count('<th scope="row">')
+
+
 def test_a_figure_can_be_taken_away(site):
     with client(site) as ours:
         svg = ours.get("/study/one/file/before_after.svg")

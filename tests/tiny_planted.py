@@ -20,9 +20,9 @@ def prompts(count, seed=0):
     return [user(text) for text in rng.sample(every, count)]
 
 
-def planted(folder, *, backdoor, steps=260, prompt_loss=True, trigger=TRIGGER):
-    """Trains a tiny model on every prompt, and again with the trigger where it is to have a backdoor."""
-    lm = tiny_lm(folder, seed=3)
+def planted(folder, *, backdoor, steps=260, prompt_loss=True, trigger=TRIGGER, lm=None):
+    """Trains a tiny model (or the one given) on every prompt, and again with the trigger where it is to have a backdoor."""
+    lm = lm or tiny_lm(folder, seed=3)
     rng, rows = random.Random(1), []
     for messages in prompts(60, seed=1):
         text = messages[0].content

