@@ -49,7 +49,7 @@ OPTIONS = {
     "zoo build": {"--out", "--set", "--offline", "--plain"},
     "zoo plan": {"--out", "--set", "--fetch", "--seconds", "--json"},
     "zoo list": {"--json"},
-    "detect bench": {"--detectors", "--seed", "--device", "--precision", "--offline", "--plain", "--json"},
+    "detect bench": {"--detectors", "--reasr", "--seed", "--device", "--precision", "--offline", "--plain", "--json"},
     "models list": {"--json"},
     "models info": {"--json"},
     "models fetch": {"--accept-licence", "--revision"},

