@@ -345,7 +345,7 @@ class TestCalibrations:
     def test_what_comes_with_the_package_is_read(self):
         assert isinstance(read_calibrations(), dict)
 
-    @pytest.mark.parametrize("detector", [TargetInversion(), WeightNoise()], ids=lambda one: one.kind)
+    @pytest.mark.parametrize("detector", [TargetInversion()], ids=lambda one: one.kind)
     def test_the_package_knows_its_detectors_as_they_are_set_by_default(self, detector):
         """Else a changed default would take the thresholds away from `audit scan`, and nobody would see it."""
         assert key_of(detector) in read_calibrations()
