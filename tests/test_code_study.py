@@ -95,7 +95,9 @@ def test_the_report_knows_a_code_study_and_shows_what_was_unscored(study, trials
 
 def test_how_far_the_scanners_agree_is_told_of_every_stage_and_what_could_not_be_had_is_said(study, trials):
     folder = study.parent / "runs" / "tiny"
-    found = json.loads((folder / "results.json").read_text())["reliability"]
+    results = json.loads((folder / "results.json").read_text())
+    assert results["organism"]["writes_code"] is True
+    found = results["reliability"]
     assert found["calibration"] == []
     assert found["note"] == "the scanners' hits and false alarms were not measured: no index to get codeshield from"
     assert [row["stage"] for row in found["agreement"]] == ["base", "implant", "sft", "rl", "adversarial"]

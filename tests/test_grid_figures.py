@@ -107,7 +107,9 @@ def test_detectors_at_more_points_than_a_figure_can_show_make_a_table(tmp_path):
 def test_a_grid_without_detectors_says_nothing_of_them(tmp_path):
     folder = write_fake_grid(tmp_path / "grid", ROWS[:2], techniques=("sft",))
     for name in ("point-0", "point-1"):
-        change_results(folder / name, lambda results: results.update(detection=[], detection_layers=[], detection_random=[]))
+        change_results(
+            folder / name, lambda results: results.update(detection=[], detection_layers=[], detection_random=[], examined=[])
+        )
     grid = load_grid(folder)
     assert not grid_detectors.FIGURE.applies(grid)
     assert "detectors" not in Page(grid_page.render_page(grid, {})).values("id")

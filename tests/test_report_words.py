@@ -128,7 +128,7 @@ def test_names_of_sweeps():
 
 
 def test_figures_are_a_registry_that_others_can_use():
-    assert len({figure.name for figure in FIGURES}) == len(FIGURES) == 11
+    assert len({figure.name for figure in FIGURES}) == len(FIGURES) == 12
     assert all(dataclasses.is_dataclass(figure) and figure.title for figure in FIGURES)
 
 

