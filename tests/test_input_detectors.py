@@ -342,7 +342,8 @@ class Nosy(InputDetector):
 def test_a_detector_is_given_no_more_than_its_threat_model_allows():
     full = Desk(None, ordinary_prompts(3), suspicion=Suspicion("x", (), lambda _p, _a: None), mark="|TAG|", base=lambda: None)
     full.labelled = (Labelled(user("x"), True),)
-    vars(full)["reads"] = "read already"
+    full.unlabelled = ordinary_prompts(2)
+    vars(full).update(reads="read already", unlabelled_reads="these too")
     views = {}
     for threat in Threat:
         nosy = type(f"Nosy{threat}", (Nosy,), {"threat": threat, "__annotations__": {}})
@@ -352,3 +353,9 @@ def test_a_detector_is_given_no_more_than_its_threat_model_allows():
     assert all(view.base is None and view.reads == "read already" for view in views.values())
     needs = type("Needs", (Nosy,), {"needs_base": True, "__annotations__": {}})
     assert needs().allowed(full).base is full.base
+    assert all(not view.unlabelled and "unlabelled_reads" not in vars(view) for view in views.values())
+    traffic = type("Traffic", (Nosy,), {"uses_traffic": True, "__annotations__": {}})
+    assert (traffic().allowed(full).unlabelled, vars(traffic().allowed(full))["unlabelled_reads"]) == (
+        full.unlabelled,
+        "these too",
+    )

