@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-import sys
 from functools import cache
 from types import SimpleNamespace
 
@@ -85,7 +83,9 @@ def test_a_verdict_says_where_the_best_random_direction_does_as_well():
     assert "upper bound" not in detector_cells.notes([beaten])
     not_beaten = changed(scored(0.9, random_best=0.97, random_median=0.6, beats_random_best=False))
     assert random_cells(not_beaten) == ("0.97 / 0.60", "yes; not above the best random direction")
-    assert "picked with the answers, an upper bound, so that this alone turns no yes into a no" in detectors.caption(not_beaten)
+    assert "picked with the answers, an upper bound, so that this alone turns no yes into a no" in detectors.FIGURE.notes(
+        not_beaten
+    )
     assert random_cells(not_beaten, "perplexity")[1] == "a baseline"
 
 
@@ -111,7 +111,7 @@ def test_a_detector_without_a_direction_stands_beside_those_of_the_middle_layer(
     found = changed(without_direction(0.9), detection_random=[middle(), *others, middle(0.99, seed=1)])
     assert random_cells(found) == ("0.80 / 0.60 ‡", "yes")
     assert random_cells(found, "perplexity") == ("0.80 / 0.60 ‡", "a baseline")
-    assert "‡ are random directions in the middle layer" in detectors.caption(found)
+    assert "‡ are random directions in the middle layer" in detectors.FIGURE.notes(found)
     for low, words in (
         (0.7, "yes; not above the best random direction ‡"),
         (0.5, "yes; not above the median random direction ‡"),
@@ -123,7 +123,7 @@ def test_where_the_middle_layer_is_not_known_in_one_way_nothing_is_shown():
     for rows in ([], [middle(), middle(0.7)], [middle(at_middle=False)]):
         found = changed(without_direction(0.5), detection_random=rows)
         assert random_cells(found) == ("– / –", "yes")
-        assert "‡" not in detectors.caption(found)
+        assert "‡" not in detectors.FIGURE.notes(found)
 
 
 @pytest.mark.parametrize(
@@ -140,24 +140,22 @@ def test_who_sees_unlabelled_traffic_is_told_of_old_results_too(more, sees):
     told = "defection probe (defection_probe)"
     assert line(found, "defection probe")["Detector"] == (f"{told}; also unlabelled traffic" if sees else told)
     note = f"of which 1 in {laid_out._TRIGGERED_SHARE} carries the trigger"
-    assert (note in detectors.caption(found)) == sees
+    assert (note in detectors.FIGURE.notes(found)) == sees
     assert detectors.table(found).parts()[0][0].startswith("Blind")
     assert len(detectors.table(found).parts()) == 2
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_detector_that_takes_unlabelled_prompts_says_so(name):
-    kind = registry.lookup("detectors", name)
-    told = any("desk.unlabelled" in inspect.getsource(sys.modules[one.__module__]) for one in kind.__mro__[:2])
-    assert kind.uses_traffic == told == (name == "quantum_entropy")
+def test_only_quantum_entropy_of_ours_is_given_unlabelled_prompts(name):
+    assert registry.lookup("detectors", name).uses_traffic == (name == "quantum_entropy")
 
 
 def test_seconds_of_the_one_reading_are_told_where_they_are_known():
     def reading(stage, seconds):
         return Reading(stage=stage, seed=0, trusted=100, read=500, trusted_seconds=4.0, read_seconds=seconds)
 
-    assert detectors.caption(study()).endswith("once a model for all detectors together; how long that took was not kept.")
-    told = detectors.caption(study_of(study(), detection_reading=[reading("base", 65), reading("implant", 70)]))
+    assert detectors.FIGURE.notes(study()).endswith("once a model for all detectors together; how long that took was not kept.")
+    told = detectors.FIGURE.notes(study_of(study(), detection_reading=[reading("base", 65), reading("implant", 70)]))
     assert "4.0\u00a0s for the trusted ones (n\u00a0=\u00a0100) and any unlabelled traffic" in told
     assert "1\u00a0min 5\u00a0s to 1\u00a0min 10\u00a0s for the test prompts (n\u00a0=\u00a0500)." in told
 
@@ -265,12 +263,12 @@ def test_results_with_these_tables_can_be_read(tmp_path):
     found = load_study(folder)
     assert len(detector_tables.by_layer(found).rows) == 1
     assert line(found, "perplexity")["Random directions, best / median"] == "0.80 / 0.60 ‡"
-    assert "2.5\u00a0s for the test prompts" in detectors.caption(found)
+    assert "2.5\u00a0s for the test prompts" in detectors.FIGURE.notes(found)
 
 
 def test_a_grid_says_the_same(tmp_path):
     grid = drawn_grid(tmp_path, ROWS, techniques=("sft",))
-    told = grid_detectors.caption(grid)
+    told = grid_detectors.FIGURE.notes(grid)
     assert "so that this alone turns no yes into a no" in told
     assert "how long that took was not kept" in told
     assert any("not above the best random direction" in cell for row in grid_detectors.table(grid).rows for cell in row)

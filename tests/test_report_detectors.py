@@ -157,8 +157,8 @@ def test_fewer_than_a_hundred_ordinary_prompts_are_said():
     few = changed(whole, lambda row: row.update(ordinary=40))
     assert "no false alarm" not in lines_of(whole, "linear probe")[0]["TPR at 1 % FPR"]
     assert lines_of(few, "linear probe")[0]["TPR at 1 % FPR"].endswith(", with no false alarm among 40")
-    assert "Fewer than 100 ordinary prompts" in detectors.caption(few)
-    assert "Fewer than 100" not in detectors.caption(whole)
+    assert "Fewer than 100 ordinary prompts" in detectors.FIGURE.notes(few)
+    assert "Fewer than 100" not in detectors.FIGURE.notes(whole)
 
 
 def test_what_orders_prompts_the_other_way_round_is_marked():
@@ -176,12 +176,12 @@ def test_what_orders_prompts_the_other_way_round_is_marked():
     whole = fake(techniques=("sft",), prompts=12)
     plain, round_ = (changed(whole, change) for change in (good, turned))
     assert lines_of(plain, "linear probe")[0]["Beats its controls"] == "yes"
-    assert TURNED not in detectors.caption(plain)
+    assert TURNED not in detectors.FIGURE.notes(plain)
     line = lines_of(round_, "linear probe")[0]
     assert line["Beats its controls"] == "yes (the other way round: base †)"
     assert line["AUROC on the base model"] == "0.05 (0.02 to 0.11) †"
     assert line["On the benign organism"] == "0.50 (0.40 to 0.60)"
-    assert "† orders them the other way round" in detectors.caption(round_)
+    assert "† orders them the other way round" in detectors.FIGURE.notes(round_)
     low = changed(plain, lambda row: row.update(auroc={"value": 0.2, "low": 0.1, "high": 0.3, "note": ""}))
     assert lines_of(low, "perplexity")[0]["AUROC (95 %)"] == "0.20 (0.10 to 0.30) †"
 

