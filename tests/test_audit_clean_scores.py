@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from hypothesis import given
@@ -154,3 +155,14 @@ class TestCommand:
         text = page.read_text()
         assert words in text
         assert "Not applied: <bdi>it does not work here" in text
+
+    def test_a_stage_of_a_study_is_scanned_by_its_name(self, tmp_path):
+        run, stage = tmp_path / "run", tmp_path / "stage"
+        run.mkdir()
+        shutil.copytree(organisms()["backdoored"], stage / "model")
+        (run / "study.yaml").write_text("name: run\n")
+        (run / "stages.json").write_text(json.dumps({"implant": str(stage)}))
+        status, out, _ = call("audit", "scan", f"{run}:implant", "--device", "cpu", "--json")
+        assert (status, json.loads(out)["model"]) == (0, str(stage / "model"))
+        status, _, err = call("audit", "scan", f"{run}:implnt", "--device", "cpu")
+        assert (status, "did you mean 'implant'?" in err) == (2, True)

