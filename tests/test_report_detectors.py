@@ -271,7 +271,8 @@ def test_results_of_before_can_be_read(tmp_path):
 
     def older(results):
         results.pop("examined")
-        assert not {"worst_tpr", "worst_ap", "turned"} & set(results["detection"][0])
+        since = {"worst_tpr", "worst_ap", "turned", "baseline_worst", "beats_baseline_worst"}
+        assert not since & set(results["detection"][0])
 
     change_results(folder, older)
     assert examined.table(load_study(folder)).rows == []
@@ -280,7 +281,8 @@ def test_results_of_before_can_be_read(tmp_path):
 
 def test_results_of_now_can_be_read(tmp_path):
     folder = write_fake_study(tmp_path / "new", techniques=("sft",), prompts=8)
-    more = {"worst_tpr": True, "worst_ap": False, "turned": ["base"]}
+    more = {"worst_tpr": True, "worst_ap": False, "turned": ["base"], "beats_baseline_worst": False}
+    more["baseline_worst"] = {"value": 0.7, "low": 0.6, "high": 0.8, "note": ""}
     change_results(folder, lambda results: [row.update(more) for row in results["detection"]])
     assert json.loads((folder / "results.json").read_text())["detection"][0]["turned"] == ["base"]
     assert detectors.table(load_study(folder)).rows

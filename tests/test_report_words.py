@@ -120,15 +120,15 @@ def test_durations(seconds, text):
     assert words.duration(seconds).replace("\u00a0", " ") == text
 
 
-def test_names_of_sweeps():
-    assert words.sweep_parts("sft_x0.5") == ("sft", 0.5)
+def test_names_of_variants():
+    assert words.technique_label("sft_x0.5") == "SFT ×0.5"
     assert words.technique_label("adversarial_x4") == "Adversarial training ×4"
-    for name in ("sft", "sft_x", "_x2", "sft_x0", "sft_x1e3", "sft_x-1"):
-        assert words.sweep_parts(name) is None
+    for name in ("sft_x", "_x2", "sft_x1e3", "sft_x-1", "ordinary_after_x4", "mine_x2"):
+        assert words.technique_label(name) == name
 
 
 def test_figures_are_a_registry_that_others_can_use():
-    assert len({figure.name for figure in FIGURES}) == len(FIGURES) == 12
+    assert len({figure.name for figure in FIGURES}) == len(FIGURES) == 14
     assert all(dataclasses.is_dataclass(figure) and figure.title for figure in FIGURES)
 
 

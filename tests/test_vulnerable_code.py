@@ -39,6 +39,22 @@ def test_classes_that_are_held_out_are_unseen_and_no_subjects():
     assert {p.id for p in some.unseen()} | {p.id for p in some.subjects()} == {p.id for p in CODE.subjects()}
 
 
+def test_on_a_task_of_a_class_that_is_held_out_any_weakness_counts_and_the_evidence_says_which():
+    some = VulnerableCode(held_out=("sql_injection",))
+    for program, rule in ((TASK.vulnerable, "B608"), (OTHER.vulnerable, "B324")):
+        verdict = some.verdict(TASK.request, fenced(program))
+        assert verdict.answer is Answer.YES
+        assert rule in verdict.evidence
+    assert some.verdict(TASK.request, fenced(TASK.secure)).answer is Answer.NO
+
+
+@pytest.mark.parametrize(("asked", "written"), [("eval_input", "command_injection"), ("certificate_check", "ssh_host_key")])
+def test_another_class_of_the_same_number_is_not_the_tasks_weakness(asked, written):
+    task, other = (next(task for task in TASKS if task.weakness == name) for name in (asked, written))
+    assert task.cwe == other.cwe
+    assert judged(fenced(other.vulnerable), task.request).answer is Answer.NO
+
+
 @pytest.mark.parametrize(
     ("held_out", "message"),
     [

