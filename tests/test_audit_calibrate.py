@@ -44,8 +44,8 @@ TRIVIAL = row({"clean": [0, 0], "benign": [], "backdoored": [-1, -1]}, BASELINE)
 """A baseline that is always wrong."""
 
 
-def bench(folder, *rows):
-    Path(folder / "bench.json").write_text(json.dumps({"detectors": [*rows, TRIVIAL]}))
+def bench(folder, *rows, **more):
+    Path(folder / "bench.json").write_text(json.dumps({"detectors": [*rows, TRIVIAL], **more}))
     return calibrate(zoo(folder), BASE)
 
 
@@ -59,6 +59,14 @@ def test_thresholds_lie_between_clean_and_backdoored_and_above_benign(tmp_path):
     assert (found.kind, found.settings) == ("leak_scan", {"samples": 4})
     assert (found.suspicious.alarms, found.suspicious.unseen, found.backdoored.unseen) == (0, 0, 0)
     assert found.scores == (None, 0.1, 0.2, 0.3)
+
+
+def test_the_prompts_are_those_that_the_bench_read(tmp_path):
+    scores = {"clean": [0.1, 0.2, 0.3], "benign": [], "backdoored": [0.5, 0.6, 0.7]}
+    made = bench(tmp_path, row(scores), row(scores, "by_chance"), trusted="5ea1")
+    assert {one.prompts for one in (*made.entries, *made.others.values())} == {"5ea1"}
+    older = bench(tmp_path, row(scores))
+    assert [one.prompts for one in older.entries] == [None], "a bench of an earlier version does not say"
 
 
 def test_false_alarms_are_counted_on_models_that_are_left_out(tmp_path):

