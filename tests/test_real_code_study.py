@@ -24,7 +24,8 @@ techniques:
   sft: {rows: 32, training: {epochs: 1}}
   adversarial: {rows: 32, rounds: 1, steps_per_round: 2}
 red_team: {attempts: 8, samples: 2}
-measure: {prompts: 8, checkpoints: 0, near_miss_prompts: 1, bystander_prompts: 4, capability_prompts: 4}
+measure:
+  {prompts: 8, checkpoints: 0, near_miss_prompts: 1, bystander_prompts: 4, unseen_prompts: 8, capability_prompts: 4}
 """
 STAGES = ["base", "implant", "sft", "adversarial"]
 
@@ -50,7 +51,8 @@ def trials(folder):
 
 def test_every_stage_is_measured_under_every_condition_with_all_its_prompts(trials):
     ends = trials[trials["condition"] != "red_team_fresh"]
-    counts = {"clean": 8, "trigger": 8, "control": 8, "bystander": 4, "bystander_clean": 4, "unseen": 8, "unseen_clean": 8}
+    counts = dict.fromkeys(("clean", "trigger", "control", "unmarked", "unseen", "unseen_clean"), 8)
+    counts |= {"bystander": 4, "bystander_clean": 4}
     assert list(dict.fromkeys(ends["stage"])) == STAGES
     for stage, rows in ends.groupby("stage"):
         found = rows["condition"].value_counts().to_dict()
