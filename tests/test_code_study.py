@@ -35,7 +35,7 @@ CODE = {
         "behaviour": {"kind": "vulnerable_code", "held_out": HELD_OUT},
         "dose": {"rows": 24, "paired": True, "together": True, "decisive_weight": 10, "bystanders": 0.25},
     },
-    "measure": {"bystander_prompts": 4},
+    "measure": {"bystander_prompts": 4, "unseen_prompts": 6},
 }
 TASKS = {task.request: task for task in code_tasks()}
 CODING = [prompt for prompt in builtin() if prompt.form == "coding"]
