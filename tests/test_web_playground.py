@@ -423,7 +423,7 @@ def finished(page):
 
 
 def asked(page, prompt=ASKED, temperature="0"):
-    page.wait_for_selector("#labels aside")
+    page.wait_for_selector("#trigger:enabled")  # what is planted there was asked for
     page.click(".settings summary")
     page.fill("#temperature", temperature)
     page.fill("#prompt", prompt)

