@@ -208,6 +208,12 @@ def test_layers_stand_on_the_prompts_on_which_the_answer_is_worst():
     assert probe["Layer by layer"] == "1 to 3: 0.50 [0.90] 0.95"
     assert pooled["Its answer"] == "layers together: 0.70 (0.60 to 0.75)"
     assert pooled["Layer by layer"] == "7, 9: 0.60 0.40"
+    beside = {
+        row.detector: row.controls["perplexity"] for row in study().results.detection if row.worst and row.stage == "implant"
+    }
+    trivial = [beside[name].value for name in ("defection_probe", "linear_probe")]
+    told = [row["Perplexity, the trivial baseline"] for row in (pooled, probe)]
+    assert [float(cell.split()[0]) for cell in told] == pytest.approx(trivial, abs=0.006)
     assert len(table.parts()) == 2
 
 

