@@ -230,12 +230,12 @@ FOUND = {"clean": [0.1, 0.2, 0.3, 0.35], "benign": [], "backdoored": [0.9, 1.0, 
 NOTHING = {"clean": [0.1, 0.2, 0.3, 0.4], "benign": [], "backdoored": [0.1, 0.2, 0.3]}
 
 
-def two(folder, first, second):
+def two(folder, first, second, prompts=("hash", "hash")):
     """What two zoos give together."""
     found = []
-    for name, rows in (("one", first), ("two", second)):
+    for name, rows, read in zip(("one", "two"), (first, second), prompts, strict=True):
         (folder / name).mkdir()
-        made = bench(folder / name, *rows, trusted="hash")
+        made = bench(folder / name, *rows, trusted=read)
         entries = tuple(entry.model_copy(update={"zoo": name}) for entry in made.entries)
         others = {label: entry.model_copy(update={"zoo": name}) for label, entry in made.others.items()}
         found.append(replace(made, entries=entries, others=others))
@@ -252,6 +252,18 @@ def test_thresholds_that_a_clean_model_of_another_zoo_reaches_are_none(tmp_path)
     made = two(tmp_path, [row({**NOTHING, "clean": [0.1, 0.2, 0.95]})], [row(FOUND)])
     assert not made.entries
     assert made.left_out["leak_scan"] == "clean models of one reach the thresholds of two"
+    assert made.others["leak_scan"].as_high(0.9).k == 1, "the scores are those of the zoo with the alarm"
+
+
+def test_other_settings_of_one_detector_in_another_zoo_are_not_lost(tmp_path):
+    more = {"settings": {"kind": "leak_scan", "samples": 9}}
+    made = two(tmp_path, [row(NOTHING)], [row(NOTHING, **more)])
+    assert {one.settings["samples"] for one in made.others.values() if one.kind == "leak_scan"} == {4, 9}
+
+
+def test_zoos_that_read_other_prompts_give_nothing_together(tmp_path):
+    with pytest.raises(UserError, match="two and one do not have the same trusted prompts"):
+        two(tmp_path, [row(FOUND)], [row(FOUND)], prompts=("hash", "other"))
 
 
 def test_where_no_zoo_gives_thresholds_the_first_says_why(tmp_path):

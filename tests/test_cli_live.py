@@ -93,6 +93,17 @@ def test_time_left_of_a_new_stage_is_told_from_its_first_step_on():
     assert pace.left(1, 4) == "6.0 s left"
 
 
+def test_a_stage_that_counts_anew_is_timed_anew():
+    clock = Clock()
+    pace = Pace(clock)
+    for now, done in ((0.0, 30), (10.0, 60), (20.0, 10)):
+        clock.now = now
+        told = pace.left(done, 100)
+    assert told == ""
+    clock.now = 30.0
+    assert pace.left(20, 100) == "80 s left"
+
+
 def test_without_progress_no_time_is_told():
     assert Pace(Clock()).left(0, 10) == ""
 

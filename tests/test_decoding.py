@@ -114,6 +114,7 @@ def test_a_setting_says_what_is_not_as_usual(setting, words):
         {"top_p": 0},
         {"top_p": 1.1},
         {"repetition_penalty": 0},
+        {"temperature": 1e-40},
         {"temperature": float("nan")},
         {"beams": 2},
     ],

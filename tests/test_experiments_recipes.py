@@ -46,6 +46,18 @@ def test_recipes_have_what_the_rule_looks_at(name):
     assert decided(experiment, experiment.judge(Given(**found))).numbers
 
 
+@pytest.mark.parametrize("name", sorted({recipe for name in TESTABLE for recipe in EXPERIMENTS[name].studies}))
+def test_the_quick_preset_is_smaller_in_what_takes_time(name):
+    """A file's own values lie over the preset of the study that it starts from, and must not undo it."""
+    for whole, quick in zip(load_study(name).points, load_study(name, "quick").points, strict=False):
+        for asked in ("prompts", "checkpoints", "capability_prompts"):
+            assert getattr(quick.study.measure, asked) < getattr(whole.study.measure, asked), (quick.name, asked)
+        assert quick.study.red_team.attempts <= whole.study.red_team.attempts
+        if name.startswith(("vulnerable", "code")):
+            assert quick.study.organism.dose.rows < whole.study.organism.dose.rows
+            assert quick.study.measure.unseen_prompts < whole.study.measure.unseen_prompts
+
+
 def test_values_of_the_recipes_are_those_that_the_rules_name():
     rates = {name: load_study("learning_rate_sweep").study.techniques[name].training.learning_rate for name in SWEEP}
     assert rates == {"sft_x0.5": 2.5e-5, "sft_x1": 5e-5, "sft_x2": 1e-4, "sft_x4": 2e-4}

