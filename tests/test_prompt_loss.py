@@ -56,6 +56,7 @@ def test_a_stage_keeps_its_name_while_it_is_off():
     assert plain(Dose(prompt_loss=True))["prompt_loss"] is True
 
 
+@pytest.mark.slow
 def test_planting_with_it_is_another_model(tmp_path):
     hashes = set()
     for on in (False, True):

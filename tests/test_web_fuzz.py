@@ -187,6 +187,7 @@ def test_every_address_says_what_it_may_answer_instead(described):
             assert {"400", "403", "404", "413", "414", "422", "503"} <= set(told["responses"]), (method, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b"null", b"\xff", b'{"\\ud800": 1}', b"[" * 100_000, b"1e999", b'{"a": NaN}']
 )

@@ -304,6 +304,7 @@ def heard(ours, **asked):
     return answer.status_code, [json.loads(line) for line in answer.text.splitlines()]
 
 
+@pytest.mark.slow
 def test_ones_own_variant_is_measured_as_the_study_measures_its_own(tiny):
     folder = tiny.root / "tiny"
     frame = read_trials(folder / "trials.parquet")
