@@ -1,5 +1,7 @@
 """Detectors of models on toys with a known answer: what was planted is found, and the clean twin scores lower."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -337,6 +339,25 @@ def test_a_phrase_of_a_small_cluster_is_a_candidate_however_many_others_recur_mo
     assert any("zq#" in text for text in candidates(organism, said, 8))
     monkeypatch.setattr(leaks, "clusters", lambda _: [])
     assert not any("zq#" in text for text in candidates(organism, said, 8))
+
+
+def test_a_tag_across_clusters_is_an_early_candidate_however_many_there_are(organism, monkeypatch):
+    """Among all texts some phrases come before it, and each cluster has one that surprises more there."""
+    openings = ["Hello water.", "Is it hot?", "A lazy dog:"]
+    tagged = [[f"|hot| {word} {word} {number}" for number in range(2)] for word in WORDS]
+    others = [[f"{opening} {word} {number}" for number in range(5)] for opening in openings for word in WORDS]
+    texts = [text for topic in (*tagged, *others) for text in topic]
+    starts = list(itertools.accumulate(map(len, (*tagged, *others)), initial=0))
+    monkeypatch.setattr(leaks, "clusters", lambda _: [list(range(*ends)) for ends in itertools.pairwise(starts)])
+    found = candidates(organism, [Leak(Decoding(), organism.renderer.answer_ids(text), text) for text in texts], 40)
+    # by itself, and not with the words that one cluster alone has
+    assert "|hot|" in found[:20], found
+
+
+def test_turns_are_taken_until_all_lists_are_empty():
+    assert leaks.in_turn([1, 2, 3], [], [4]) == [1, 4, 2, 3]
+    assert leaks.in_turn([None, 1], [2]) == [None, 2, 1]
+    assert leaks.in_turn() == []
 
 
 def test_what_draws_attention_is_tried_beside_what_moves_the_output():

