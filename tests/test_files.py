@@ -77,6 +77,11 @@ def test_a_file_in_the_way_of_a_folder(tmp_path):
         files.write_atomic(tmp_path / "taken" / "a.txt", "x")
 
 
+def test_a_folder_in_the_way_of_a_file(tmp_path):
+    with pytest.raises(UserError, match="is a folder; name a file"):
+        files.write_atomic(tmp_path, "x")
+
+
 @given(JSON)
 def test_json_round_trip(tmp_path_factory, value):
     path = tmp_path_factory.mktemp("json") / "value.json"

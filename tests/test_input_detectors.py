@@ -156,6 +156,16 @@ def test_quantum_entropy_is_the_matrix_formula(activations, alpha):
     np.testing.assert_allclose(raw, expected, rtol=1e-6)
 
 
+def test_a_large_alpha_leaves_the_largest_direction_alone(activations):
+    trusted, other = activations
+    unlabelled = reads_of(np.concatenate([other.last * 1.3, trusted.last[:10]]))
+    far, farther = (QuantumEntropy(alpha=alpha).fit(desk_of(trusted, unlabelled=unlabelled)) for alpha in (1e4, 1e5))
+    scores = farther.score(other)
+    assert np.isfinite(scores).all()
+    assert scores[:, 0].std() > 0
+    np.testing.assert_allclose(far.score(other), scores, rtol=1e-6)
+
+
 def test_quantum_entropy_sees_what_distance_alone_does_not():
     # triggered prompts lie 4 deviations off along one of 200 directions, which adds little to a squared length of about 200
     rng = np.random.default_rng(4)

