@@ -29,11 +29,13 @@ def test_recipes_have_what_the_rule_looks_at(name):
         assert "quick" in loaded.presets
         unseen = {("implant", "unseen"): (9, 20), ("implant", "unseen_clean"): (2, 20)}
         with_unseen = bool(getattr(loaded.study.organism.behaviour, "held_out", ()))
-        only_here = unseen if with_unseen else {}
-        if loaded.study.organism.reasoning.thinks:
-            stages = ("implant", *loaded.study.techniques)
-            only_here = {(stage, condition): (9, 20) for stage in stages for condition in OF_SCRATCHPADS}
-        studies = [made_up(tuple(point.study.techniques), only_here) for point in loaded.points]
+        studies = []
+        for point in loaded.points:
+            only_here = dict(unseen) if with_unseen else {}
+            if point.study.organism.reasoning.thinks:
+                stages = ("implant", *point.study.techniques)
+                only_here |= {(stage, condition): (9, 20) for stage in stages for condition in OF_SCRATCHPADS}
+            studies.append(made_up(tuple(point.study.techniques), only_here))
         kinds = {one.rule for one in loaded.study.organism.trigger.near_misses()}
         some = studies[0].results.near_misses[0]
         near = [some.model_copy(update={"stage": "implant", "rule": kind}) for kind in sorted(kinds)]
