@@ -179,11 +179,15 @@ def ablated(neither, together, weighted, both):
     return made_up_grid([dict(zip(paths, point, strict=True)) for point in points], studies)
 
 
-def thoughtful(trigger, clean, **fates):
-    """A study that says how often scratchpads agree with behaviour; elsewhere, and on the way, they never do."""
+NEVER = {(stage, condition): (0, 50) for stage in ("sft", "rl", "adversarial") for condition in ("trigger", "clean")}
+
+
+def thoughtful(trigger, clean, later=NEVER, **fates):
+    """A study that says how often scratchpads agree with behaviour, as planted and later; on the way they never do."""
     where = {"technique": None, "seed": 0, "low": None, "high": None, "unstated": 3}
     rows = [("implant", None, "trigger", *trigger), ("implant", None, "clean", *clean)]
-    rows += [("implant", 5, "trigger", 0, 50), ("sft", None, "trigger", 0, 50), ("implant", None, "near_miss", 0, 50)]
+    rows += [("implant", 5, "trigger", 0, 50), ("implant", None, "near_miss", 0, 50)]
+    rows += [(stage, None, condition, *counts) for (stage, condition), counts in later.items()]
     names = ("stage", "step", "condition", "k", "n")
     made = [Consistency.model_validate({**where, **dict(zip(names, row, strict=True))}) for row in rows]
     return study_of(made_up(**fates), consistency=made)

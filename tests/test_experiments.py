@@ -29,6 +29,7 @@ def test_the_bounds_are_those_that_the_rules_name():
         "order": ["50 %"],
         "code_weight": ["50 points"],
         "scratchpad_agrees": ["90 %"],
+        "agreement_lasts": ["90 %"],
         "unseen_weaknesses": ["10 points"],
     }
     assert all(word in EXPERIMENTS[name].rule for name, shown in words.items() for word in shown)

