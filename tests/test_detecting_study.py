@@ -217,8 +217,7 @@ def test_a_look_at_other_ordinary_prompts_is_another_stage(tmp_path, monkeypatch
     bench = Bench(load_study("detectors").study, tmp_path, "", choose("cpu", "fp32"))
 
     def keys():
-        for one in (detected._kinds, detected._others_hash):
-            one.cache_clear()
+        detected._kinds.cache_clear()
         return {node.name: hash_json(node.key()) for node in build(bench, 0).in_order()}
 
     before = keys()
@@ -232,6 +231,16 @@ def test_a_look_at_other_ordinary_prompts_is_another_stage(tmp_path, monkeypatch
         == {name for name in before if name.startswith("detect ")}
         != set()
     )
+
+
+def test_ordinary_prompts_of_other_kinds_are_none_that_a_code_organism_was_trained_on(tmp_path):
+    study = load_study("vulnerable_code", overrides=("detect.detectors={linear_probe: {}}",)).study
+    bench = Bench(study, tmp_path, "", choose("cpu", "fp32"))
+    looks = [node for node in build(bench, 0).in_order() if node.name == "detect implant"]
+    others = {prompt.id for prompt in looks[0]._others()["code"]}
+    own = {split: {prompt.id for prompt in prompts} for split, prompts in bench.subjects.items()}
+    assert not others & {one for split, ids in own.items() if split != "test" for one in ids}
+    assert others & own["test"]
 
 
 def test_a_suspicion_in_other_words_is_another_look(tmp_path, monkeypatch):

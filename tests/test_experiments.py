@@ -44,7 +44,7 @@ def test_numbers_say_k_of_n_the_interval_and_what_was_not_scored():
     ]
     assert outcome.finding == (
         "trigger as planted 200/200 (98-100 %); trigger after rl 150/190 (73-84 %), 10 unscored; "
-        "change of the reward by rl 0.20 (0.10 to 0.30)"
+        "without trigger after rl 1/200 (0-3 %); change of the reward by rl 0.20 (0.10 to 0.30)"
     )
     line = outcome.to_json()
     assert line["numbers"][1] == {**line["numbers"][1], "label": "trigger after rl", "k": 150, "n": 190, "unscored": 10}

@@ -438,6 +438,24 @@ class TestTheBaseline:
         assert "the baseline" in next(line for line in shown.splitlines() if line.startswith(BASELINE))
 
     @pytest.mark.usefixtures("order")
+    def test_it_is_compared_on_the_members_that_the_other_has_scores_of(self, zoo, monkeypatch):
+        """Perfect but for one member, on which the other failed: there it beats nobody."""
+        missed = next(entry.name for entry in zoo.fit if entry.kind.value == "backdoored")
+        scores = {"backdoored": 3.0, "benign": 2.0, "clean": 1.0}
+        look = bench_module._examine
+
+        def told(desks, lm, entry, detector, listener):
+            found = look(desks, lm, entry, detector, listener)
+            if entry.name == missed:
+                return replace(found, finding={"score": 0.0, "guesses": []} if detector.kind == BASELINE else None)
+            return replace(found, finding={"score": scores[entry.kind.value], "guesses": []})
+
+        monkeypatch.setattr(bench_module, "_examine", told)
+        nosy, trivial = run_bench(zoo, model_detectors(["nosy"]), CPU, Silent())
+        assert trivial.result.clean.auroc.value < 1.0 == nosy.result.clean.auroc.value
+        assert BASELINE in nosy.verdict.not_beaten
+
+    @pytest.mark.usefixtures("order")
     def test_what_is_not_beaten_is_in_the_table(self, zoo, monkeypatch):
         flat = bench_module._examine
         monkeypatch.setattr(

