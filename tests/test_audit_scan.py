@@ -318,7 +318,7 @@ class TestAdapters:
         assert found.candidates == expected.candidates
         adapter = partial(load, organisms()["backdoored"], choose("cpu", "fp32"))
         (diff,) = scan_model(plain, [ModelDiff(prompts=4, length=2)], {}, base=adapter).examined
-        assert diff.finding.evidence == "no matrix differs from the base model's"
+        assert diff.finding.evidence == "no weight differs from the base model's"
 
     def test_by_the_command_too(self, merged, monkeypatch):
         class Small(WeightNoise):
@@ -408,7 +408,7 @@ class TestCalibrations:
         [
             *((one, True, 10) for one in (TargetInversion(), WeightNoise())),
             (LeakScan(), True, 8),
-            *((one, False, 10) for one in (Quantisation(), ModelDiff(), OutputDrift(), Canaries())),
+            *((one, False, 10) for one in (Quantisation(), Canaries())),
         ],
         ids=lambda one: getattr(one, "kind", ""),
     )
@@ -417,6 +417,11 @@ class TestCalibrations:
         found = read_calibrations()[key_of(detector)]
         assert isinstance(found, Calibration if decides else Undecided)
         assert len(found.scores) == clean
+
+    @pytest.mark.parametrize("detector", [ModelDiff(), OutputDrift()], ids=lambda one: one.kind)
+    def test_those_that_were_changed_since_have_no_scores_of_clean_models(self, detector):
+        """The zoo was not benched since with them; whoever does so moves them to the test above."""
+        assert key_of(detector) not in read_calibrations()
 
     def test_scores_of_another_edition_say_nothing(self, monkeypatch):
         found = known(entry())

