@@ -237,7 +237,7 @@ def test_ordinary_prompts_of_other_kinds_are_none_that_a_code_organism_was_train
     study = load_study("vulnerable_code", overrides=("detect.detectors={linear_probe: {}}",)).study
     bench = Bench(study, tmp_path, "", choose("cpu", "fp32"))
     looks = [node for node in build(bench, 0).in_order() if node.name == "detect implant"]
-    others = {prompt.id for prompt in looks[0]._others()["code"]}
+    others = {prompt.id for prompt in looks[0]._others["code"]}
     own = {split: {prompt.id for prompt in prompts} for split, prompts in bench.subjects.items()}
     assert not others & {one for split, ids in own.items() if split != "test" for one in ids}
     assert others & own["test"]

