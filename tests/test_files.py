@@ -116,6 +116,7 @@ def test_json_refuses_what_it_has_no_word_for(tmp_path, value):
         (b"\xff\xfe{}", "not UTF-8"),
         (b"[" * 200_000, "nested too deeply"),
         (b'{"a": 1} trailing', "line 1"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "a whole number of more than 4,300 digits"),
     ],
 )
 def test_broken_json_is_named(tmp_path, content, words):

