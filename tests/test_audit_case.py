@@ -264,6 +264,47 @@ class TestMaking:
             make(tmp_path / "other")
         with pytest.raises(UserError, match="own folder"):
             new_case(tmp_path / "third", Recipe(models=1), tmp_path / "third" / "key")
+        (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(UserError, match="there already"):
+            make(tmp_path / "link")
+
+    def test_the_current_folder_becomes_no_case(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(UserError, match="is the current folder; name one to be made in it"):
+            make(Path())
+        with pytest.raises(UserError, match="there already"):
+            make(Path(".."))
+        with pytest.raises(UserError, match="there already"):
+            make(Path("/"))
+
+    @pytest.mark.parametrize(
+        ("key", "message"),
+        [
+            ("file/key", "cannot write to .*file: it, or a part of its path, is a file"),
+            ("folder", "is there already"),
+            ("x" * 300, "the name is too long"),
+            ("to/case", "which is to be a folder"),
+            ("to", "which is to be a folder"),
+        ],
+    )
+    def test_a_key_that_cannot_be_written_is_found_before_anything_is_made(self, tmp_path, monkeypatch, key, message):
+        (tmp_path / "file").touch()
+        (tmp_path / "folder").mkdir()
+        monkeypatch.setattr(making, "_made", lambda *_: pytest.fail("models were made"))
+        with pytest.raises(UserError, match=message):
+            new_case(tmp_path / "to" / "case", Recipe(models=1), tmp_path / key)
+        assert not (tmp_path / "to").exists()
+
+    @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which nothing can be made")
+    def test_where_nothing_can_be_made_it_does_not_wait_for_ever(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(making, "_made", lambda *_: pytest.fail("models were made"))
+        with pytest.raises(UserError, match="nothing can be made there; choose another folder"):
+            make(Path("/proc/case"))
+        with pytest.raises(UserError, match="nothing can be made there"):
+            new_case(Path("/proc/case"), Recipe(models=1), tmp_path / "key")
+        with pytest.raises(UserError, match="nothing can be made there"):
+            new_case(tmp_path / "case", Recipe(models=1), Path("/proc/key"))
+        assert not list(tmp_path.iterdir())
 
     @pytest.mark.parametrize("recipe", [{"models": 0}, {"models": 2000}, {"budget": 0}, {"guesses": -1}])
     def test_impossible_cases_are_refused(self, tmp_path, recipe):

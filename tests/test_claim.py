@@ -57,6 +57,14 @@ class Holder:
         self.process.stdin.close()
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which nothing can be made")
+def test_a_folder_in_which_nothing_can_be_made_is_refused():
+    with pytest.raises(UserError, match="cannot write to /proc/study: nothing can be made there; choose another folder"):
+        claim_folder(Path("/proc/study"), "mine")
+    with pytest.raises(UserError, match="cannot write to /proc: nothing can be made there"), held(Path("/proc/x.lock"), print):
+        pass
+
+
 def test_a_second_process_waits_and_is_told_for_whom(stage):
     call = f"StageStore(Path({str(stage.folder.parent)!r})).stage('implant', {KEY!r}).lock()"
     with Holder("store", "StageStore", call) as process:

