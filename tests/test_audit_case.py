@@ -431,6 +431,7 @@ class TestHandingIn:
             ({"confidence": 1.01}, "between 0.5 and 1"),
             ({"confidence": float("nan")}, "between 0.5 and 1"),
             ({"confidence": "high"}, "confidence"),
+            ({"confidence": True}, "a number between 0.5 and 1, got true"),
             ({"model": "m7"}, "no model 'm7'"),
             ({"guesses": ["a", "b", "c"]}, "may have 2"),
             ({"guesses": [""]}, "guesses"),

