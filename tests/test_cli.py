@@ -63,7 +63,18 @@ OPTIONS = {
     "audit status": {"--json"},
     "audit score": {"--key", "--device", "--json"},
     "audit calibrate": {"--out", "--offline"},
-    "audit scan": {"--base", "--calibration", "--detector", "--seed", "--device", "--html", "--json", "--offline"},
+    "audit scan": {
+        "--base",
+        "--calibration",
+        "--detectors",
+        "--detector",
+        "--seed",
+        "--device",
+        "--precision",
+        "--html",
+        "--json",
+        "--offline",
+    },
     "doctor": {"--json"},
 }
 

