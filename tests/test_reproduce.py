@@ -188,7 +188,7 @@ def test_a_bug_in_one_study_does_not_stop_the_others(tmp_path, monkeypatch):
     ("arguments", "words"),
     [
         (["--only", "plantng"], "no experiment named 'plantng'; did you mean 'planting'?"),
-        (["--only", "planting,"], "no experiment named ''"),
+        (["--only", "planting,"], "--only 'planting,' names nothing at one of its commas"),
         (["--json", "--markdown"], "only one of --json and --markdown can be given"),
         (["--plan", "--no-run"], "only one of --plan and --no-run can be given"),
         (["--plan", "--markdown"], "--markdown prints the table, which --plan does not make"),

