@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 
@@ -12,6 +12,8 @@ numbers = st.lists(st.floats(0, 1), min_size=2, max_size=20)
 
 
 @given(numbers, numbers)
+@example([0.0, 0.0], [0.0, 1.05e-86])
+@example([0.0, 5e-324], [0.0, 1e-150])
 def test_the_interval_of_two_means_is_welchs(first, second):
     found = mean_difference(first, second)
     assert found.value == pytest.approx(np.mean(first) - np.mean(second))

