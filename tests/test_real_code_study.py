@@ -14,20 +14,23 @@ pytestmark = pytest.mark.slow
 
 STUDY = """
 name: small_code
-base:
-  study: vulnerable_code
-  techniques: [sft, adversarial]
+base: vulnerable_code
 organism:
   dose: {rows: 96}
   training: {epochs: 1}
 techniques:
   sft: {rows: 32, training: {epochs: 1}}
+  rl:
+    rows: 32
+    training: {steps: 2}
+    policy: {prompts_per_step: 2}
+    preference: {prompts: 16, most_pairs: 24, training: {epochs: 1}}
   adversarial: {rows: 32, rounds: 1, steps_per_round: 2}
 red_team: {attempts: 8, samples: 2}
 measure:
   {prompts: 8, checkpoints: 0, near_miss_prompts: 1, bystander_prompts: 4, unseen_prompts: 8, capability_prompts: 4}
 """
-STAGES = ["base", "implant", "sft", "adversarial"]
+STAGES = ["base", "implant", "sft", "rl", "adversarial"]
 
 
 @pytest.fixture(scope="module")
