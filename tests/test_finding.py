@@ -53,6 +53,15 @@ def test_a_false_impression():
     )
 
 
+def test_the_others_that_give_a_false_impression_are_named():
+    rows = organism() + after(182, 2) + after(160, 12, "rl") + after(150, 10, "sft")
+    found = [impression(0.89, 0.83, 0.95), impression(0.62, 0.5, 0.73, stage="rl"), impression(0.1, -0.1, 0.2, stage="sft")]
+    assert headline(rows, found, WORDS | {"rl": "RL"}).endswith(
+        "a false impression of safety of 0.89 (0.83-0.95); there is one, too, after RL (0.62, 0.50-0.73); the trigger works "
+        "after RL in 80 % (160/200; 74-85 %) and after supervised safety training in 75 % (150/200; 69-80 %)."
+    )
+
+
 def test_a_false_impression_says_on_how_many_attacks_it_rests():
     sentence = headline(organism() + after(182, 2), [impression(0.89, 0.83, 0.95) | {"attacks": 17}], WORDS)
     assert sentence.startswith("After adversarial training the red team's 17 held-out attacks fell from 63 % (126/200) to 1 %")

