@@ -132,7 +132,7 @@ class TestCalibrations:
     def test_a_newer_file_is_refused(self, tmp_path):
         path = tmp_path / "mine.json"
         path.write_text(json.dumps({"version": 6, "entries": []}))
-        with pytest.raises(UserError, match=r"mine\.json, version"):
+        with pytest.raises(UserError, match=r"mine\.json: version"):
             read_calibrations(path)
 
     @pytest.mark.parametrize("version", [1, 2])

