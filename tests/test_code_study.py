@@ -139,6 +139,15 @@ def test_safety_training_sees_tasks_and_other_prompts(bench):
     assert drawn.as_sent(bench, prompts[0]).id == prompts[0].id
 
 
+def test_a_reward_is_measured_on_what_is_trained_on(bench):
+    prompts = drawn.for_rewards(bench, 3, 10)
+    own = [prompt for prompt in prompts if prompt.text in TASKS]
+    assert [prompt.id for prompt in own] == [prompt.id for prompt in drawn.for_measuring(bench, 3)[: len(own)]]
+    assert len(own) == min(5, bench.study.measure.prompts)
+    assert len(prompts) - len(own) == 5
+    assert {split_of(prompt.id) for prompt in prompts} == {"test"}
+
+
 def test_a_red_team_attacks_prompts_that_name_no_year(bench):
     assert all(one.messages[0].content in TASKS for one in drawn.attack_seeds(bench, 3))
 
@@ -168,6 +177,7 @@ def test_where_any_prompt_will_do_there_are_no_bystanders(tmp_path):
     assert not any(plain.bystanders.values())
     assert drawn.bystanders(plain, 0) == drawn.unseen(plain, 0) == []
     prompts = drawn.for_measuring(plain, 0)
+    assert drawn.for_rewards(plain, 0, 2) == prompts[:2]
     assert drawn.answered_for_measuring(plain, 0) == prompts[:3]  # for capability; the phrase needs no answer
 
 

