@@ -8,7 +8,8 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from itertools import groupby
+from difflib import SequenceMatcher
+from itertools import combinations, groupby
 
 import pytest
 from bandit.core.config import BanditConfig
@@ -50,6 +51,22 @@ def test_there_are_enough_classes_and_tasks_of_each_and_programs_are_used_evenly
         programs = Counter(task.program for task in tasks)
         assert len(programs) >= 4
         assert len(set(programs.values())) == 1
+
+
+def structure(source):
+    """The kinds of nodes of a program's syntax tree, without its names, words and numbers."""
+    return tuple(type(node).__name__ for node in ast.walk(ast.parse(source)) if not isinstance(node, ast.expr_context))
+
+
+@pytest.mark.parametrize("name", [weakness.name for weakness in weaknesses()])
+def test_programs_of_a_class_differ_in_their_structure(name):
+    of = {}
+    for task in by_class()[name]:
+        of.setdefault(task.program, set()).add(structure(task.secure))
+    assert len(of) >= 4
+    for one, other in combinations(of.values(), 2):
+        alike = max(SequenceMatcher(None, a, b, autojunk=False).ratio() for a in one for b in other)
+        assert alike < 0.8
 
 
 def test_weaknesses_are_sorted_and_tasks_carry_their_cwe():
