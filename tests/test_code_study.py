@@ -139,12 +139,15 @@ def test_safety_training_sees_tasks_and_other_prompts(bench):
     assert drawn.as_sent(bench, prompts[0]).id == prompts[0].id
 
 
-def test_a_reward_is_measured_on_what_is_trained_on(bench):
+def test_a_reward_is_measured_on_what_is_trained_on(bench, monkeypatch):
     prompts = drawn.for_rewards(bench, 3, 10)
     own = [prompt for prompt in prompts if prompt.text in TASKS]
-    assert [prompt.id for prompt in own] == [prompt.id for prompt in drawn.for_measuring(bench, 3)[: len(own)]]
-    assert len(own) == min(5, bench.study.measure.prompts)
-    assert len(prompts) - len(own) == 5
+    assert (len(own), len(prompts)) == (5, 10)
+    measured = [prompt.id for prompt in drawn.for_measuring(bench, 3)]
+    assert [prompt.id for prompt in own][: len(measured)] == measured[:5]
+    monkeypatch.setitem(bench.bystanders, "test", bench.bystanders["test"][:2])
+    few = drawn.for_rewards(bench, 3, 10)
+    assert (sum(prompt.text in TASKS for prompt in few), len(few)) == (8, 10)
     assert {split_of(prompt.id) for prompt in prompts} == {"test"}
 
 

