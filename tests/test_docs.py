@@ -328,3 +328,20 @@ class TestThePluginOfTheArchitecture:
         assert scores.shape == (3, 1)
         assert scores[2, 0] > scores[0, 0]
         assert scores[0, 0] + scores[1, 0] == pytest.approx(0)
+
+
+def test_the_verdicts_that_are_counted_are_those_of_the_table():
+    text = (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")
+    table = text[text.index("| experiment | what the paper found") : text.index("## The same once more")]
+    verdicts = [line.rsplit(" | ", 1)[1] for line in table.splitlines() if line.startswith("| `")]
+    against = [verdict.split("**: ", 1)[1] for verdict in verdicts if "**not reproduced**" in verdict]
+    undecided = sum(all(why.startswith("undecided") for why in one.removesuffix(" |").split("; ")) for one in against)
+    reproduced = sum("**reproduced**" in verdict for verdict in verdicts)
+    untestable = sum("**not testable" in verdict for verdict in verdicts)
+    numbers = [len(verdicts), reproduced, len(against) - undecided, undecided, untestable]
+    assert sum(numbers[1:]) == len(verdicts)
+    for file in (ROOT / "README.md", ROOT / "docs" / "reproduce.md"):
+        (said,) = re.findall(
+            r"Of (?:the )?42 (?:experiments )?.*? is not testable", file.read_text(encoding="utf-8"), flags=re.DOTALL
+        )
+        assert [int(number) for number in re.findall(r"\b\d+\b", said)] == numbers
