@@ -297,7 +297,7 @@ class TestOpening:
         http.post(f"/api/audit/{fresh.name}/verdict", json={"model": "m1", "verdict": "clean", "confidence": 0.6})
         alone = json.loads(key_beside(fresh).read_text())["key"]
         told = events(http.post(f"/api/audit/{fresh.name}/score", json={"key": alone}))
-        assert [one["event"] for one in told if one["event"] != "queued"] == ["judging"] * 3 + ["scored"]
+        assert [one["event"] for one in told if one["event"] != "queued"] == ["judging"] * 3 + ["shortening", "scored"]
         page = http.get(f"/audit/{fresh.name}").text
         assert "What you believed, and what is" in page
         assert "brings the behaviour" in page

