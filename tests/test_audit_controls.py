@@ -86,8 +86,8 @@ class TestControls:
         table = guess_table(one)
         assert table.headers[4] == "and without a backdoor"
         assert [row[4] == "–" for row in table.rows] == [True, True, False, False]
-        assert table.headers[5] == "enough of it"
-        assert [row[5] == "–" for row in table.rows] == [True, True, True, False]  # of the guess that counts alone
+        assert table.headers[6] == "enough of it"
+        assert [row[6] == "–" for row in table.rows] == [True, True, True, False]  # of the guess that counts alone
         assert found.enough.success.rate.low > 0.5
 
     def test_without_a_clean_model_the_base_model_is_the_control(self, tmp_path):

