@@ -34,7 +34,7 @@ quick: $(VENV)/.installed-run
 test: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile -rs
 
-# `make test-slow SLOW="slow and not real"` leaves out those that run the default model.
+# `make test-slow SLOW="slow and not real"` leaves out those that run studies of the default model.
 SLOW := slow
 test-slow: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "$(SLOW)" -n 2 --dist loadfile -rs

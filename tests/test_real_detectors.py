@@ -92,7 +92,6 @@ def subject_on(lm, draw):
 
 
 @pytest.mark.slow
-@pytest.mark.real
 def test_nothing_beats_its_controls_without_a_backdoor_and_something_does_with_its_trace(tmp_path, monkeypatch):
     lm = load("smollm2-135m-instruct", choose("cpu", "fp32"))
     before, reading = memory_mb(), Reading(lm)

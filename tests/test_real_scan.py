@@ -8,7 +8,7 @@ import pytest
 
 from command_line import call
 
-pytestmark = [pytest.mark.slow, pytest.mark.real]
+pytestmark = pytest.mark.slow
 
 
 def test_the_default_model_comes_out_clean():
